@@ -45,6 +45,7 @@ class HRMConfig:
     H_cycles: int = 2  # N of the paper: H-updates per segment
     L_cycles: int = 2  # T of the paper: L-updates per H-update
     expansion: float = 4.0  # of the SwiGLU, see `swiglu_size`
+    inner_multiple: int = 256  # the SwiGLU's inner width is rounded up to a multiple of this
     positions: str = "rope"  # one of POSITIONS; the 2-D ones are ours, for the small models of the CPU preset
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
@@ -58,7 +59,7 @@ class HRMConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "seq_len", "hidden_size", "num_heads", "H_layers", "L_layers", "H_cycles",
-                     "L_cycles", "expansion", "num_puzzles", "M_max"):
+                     "L_cycles", "expansion", "inner_multiple", "num_puzzles", "M_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.hidden_size % self.num_heads or self.head_size % 4:
@@ -88,9 +89,9 @@ class HRMConfig:
 # ---------------------------------------------------------------------------------- the parts of a Transformer
 
 
-def swiglu_size(hidden_size, expansion):
-    """Width inside the SwiGLU: 2/3 of the expansion (it has three matrices, not two), up to a multiple of 256."""
-    return 256 * math.ceil(round(expansion * hidden_size * 2 / 3) / 256)
+def swiglu_size(hidden_size, expansion, multiple):
+    """Width inside the SwiGLU: 2/3 of the expansion, as it has three matrices and not two, rounded up."""
+    return multiple * math.ceil(round(expansion * hidden_size * 2 / 3) / multiple)
 
 
 def trunc_normal_(tensor, std):
@@ -144,7 +145,7 @@ def rope_tables(config):
 
 
 def rotate(x, cos, sin):
-    """Apply rotary positions (Su et al. 2021) to queries or keys x (B, heads, P+S, head_size), in float32."""
+    """Apply rotary positions (Su et al. 2021) to queries and keys x (2, B, heads, P+S, head_size), in float32."""
     first, second = x.chunk(2, dim=-1)
     return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
 
@@ -159,10 +160,9 @@ class Attention(nn.Module):
         self.out = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x, rope):
-        q, k, v = rearrange(self.qkv(x), "b s (three h d) -> three b h s d", three=3, h=self.num_heads)
-        if rope is not None:
-            q, k = rotate(q, *rope), rotate(k, *rope)
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, P+S, head_size)
+        qkv = rearrange(self.qkv(x), "b s (three h d) -> three b h s d", three=3, h=self.num_heads)
+        q, k = qkv[:2] if rope is None else rotate(qkv[:2], *rope)
+        mixed = F.scaled_dot_product_attention(q, k, qkv[2])  # (B, heads, P+S, head_size)
         return self.out(rearrange(mixed, "b h s d -> b s (h d)"))
 
 
@@ -171,7 +171,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        inner = swiglu_size(config.hidden_size, config.expansion)
+        inner = swiglu_size(config.hidden_size, config.expansion, config.inner_multiple)
         self.gate_up = Linear(config.hidden_size, 2 * inner)
         self.down = Linear(inner, config.hidden_size)
 
@@ -294,68 +294,18 @@ class HRM(nn.Module):
         """(B,) bool: is stopping worth more than going on?"""
         return q_halt > (q_continue if self.config.halting == "q" else 0)
 
+    @staticmethod
+    def from_published(state_dict, **config):
+        """An HRM from the authors' released weights (name → tensor): see `from_published` in checkpoint.py."""
+        from checkpoint import from_published  # here, because that file imports this one
+
+        return from_published(state_dict, **config)
+
     def to_published(self):
         """The weights under the names of the authors' checkpoints; `from_published` reads them back."""
+        from checkpoint import published_name
+
         return {published_name(name): tensor for name, tensor in self.state_dict().items()}
-
-    @classmethod
-    def from_published(cls, state_dict, **config):
-        """Build an HRM from the authors' checkpoint (name → tensor), with or without `_orig_mod.` in front.
-
-        Shapes tell vocab_size, hidden_size, the layers, the expansion, the puzzle embedding and, with learned
-        positions, seq_len. Give the rest as keywords where it differs from HRMConfig's defaults (num_heads,
-        seq_len, the cycles, M_max, …). ValueError names every missing, surplus or misshapen entry.
-        """
-        weights = {name.removeprefix("_orig_mod.").removeprefix("model.inner."): state_dict[name] for name in state_dict}
-
-        def size(name, axis):
-            return weights[name].shape[axis] if name in weights else 0
-
-        def layers(module):
-            return len({name.split(".")[2] for name in weights if name.startswith(f"{module}_level.layers.")})
-
-        D, inner = size("embed_tokens.embedding_weight", -1), size("L_level.layers.0.mlp.down_proj.weight", -1)
-        if not (D and inner and layers("H")):
-            raise ValueError(f"no embed_tokens.embedding_weight, H_level or L_level among the checkpoint's "
-                             f"{len(weights)} entries; is it one of the published HRM's?")
-        found = {"vocab_size": size("embed_tokens.embedding_weight", 0), "hidden_size": D, "H_layers": layers("H"),
-                 "L_layers": layers("L"), "num_puzzles": size("puzzle_emb.weights", 0) or 1,
-                 "puzzle_emb_ndim": size("puzzle_emb.weights", -1), "positions": "rope"}
-        if "embed_pos.embedding_weight" in weights:
-            puzzle_positions = math.ceil(found["puzzle_emb_ndim"] / D)
-            found.update(positions="learned", seq_len=size("embed_pos.embedding_weight", 0) - puzzle_positions)
-        if swiglu_size(D, config.get("expansion", 4.0)) != inner:
-            found["expansion"] = 1.5 * inner / D
-        for name in config.keys() & found.keys():
-            if config[name] != found[name]:
-                raise ValueError(f"{name}={config[name]} was asked for, but the checkpoint's shapes say {found[name]}")
-        model = cls(HRMConfig(**{**config, **found}))
-        ours = {published_name(name).removeprefix("model.inner."): tensor for name, tensor in model.state_dict().items()}
-        problems = [f"missing {name}" for name in ours.keys() - weights.keys()]
-        problems += [f"surplus {name}" for name in weights.keys() - ours.keys()]
-        problems += [f"{name} is {tuple(weights[name].shape)}, not {tuple(ours[name].shape)}"
-                     for name in ours.keys() & weights.keys() if weights[name].shape != ours[name].shape]
-        if problems:
-            raise ValueError(f"the checkpoint does not fit: {'; '.join(sorted(problems))}")
-        for name, tensor in ours.items():
-            tensor.copy_(weights[name])  # a state dict shares its memory with the model
-        return model
-
-
-def published_name(name):
-    """What the authors' released checkpoints call our parameter or buffer `name`."""
-    for ours, theirs in (
-        ("tokens.weight", "embed_tokens.embedding_weight"),
-        ("positions.weight", "embed_pos.embedding_weight"),
-        ("puzzle_emb", "puzzle_emb.weights"),
-        (".blocks", "_level.layers"),
-        ("attention.qkv", "self_attn.qkv_proj"),
-        ("attention.out", "self_attn.o_proj"),
-        ("mlp.gate_up", "mlp.gate_up_proj"),
-        ("mlp.down", "mlp.down_proj"),
-    ):
-        name = name.replace(ours, theirs)
-    return "model.inner." + ("lm_head.weight" if name == "head.weight" else name)
 
 
 # ---------------------------------------------------------------------------------------------------- losses

@@ -56,8 +56,9 @@ def test_fresh_model_starts_as_published():
 
 
 def test_swiglu_width():
-    assert hrm.swiglu_size(512, 4) == 1536
-    assert hrm.swiglu_size(64, 4) == 256
+    assert hrm.swiglu_size(512, 4, 256) == 1536
+    assert hrm.swiglu_size(64, 4, 256) == 256
+    assert hrm.swiglu_size(64, 4, 16) == 176  # 170.7, rounded up
 
 
 def score(config, a, b, q, k):
@@ -226,7 +227,7 @@ def test_no_gradient_crosses_segments(full_bptt):
 
 
 def test_a_slot_does_not_depend_on_its_neighbours():
-    model = tiny()
+    model = tiny(dtype="float64").double()
     mine, others, strangers = (puzzles(n, model, seed) for n, seed in ((1, 0), (3, 1), (3, 2)))
     results = []
     for neighbours in (others, strangers):
@@ -236,7 +237,7 @@ def test_a_slot_does_not_depend_on_its_neighbours():
             slots, *_ = act_step(model, slots, batch, M_max=4)
         results.append([tensor[0] for tensor in vars(slots).values()])
     for a, b in zip(*results):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
 class Script:
@@ -361,7 +362,7 @@ def test_segment_loss_averages_tokens_and_sums_sequences():
 
 
 def test_solve_halts_each_puzzle_by_itself():
-    model = tiny(M_max=6)
+    model = tiny(M_max=6, dtype="float64").double()  # rounding depends on the batch size and would grow
     inputs, _, ids = puzzles(40, model)
     together = solve(model, inputs, ids)
     assert len(together.segments.unique()) > 2  # they do stop at different times

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from hrm import HRM, Slots, act_step, published_name
+from checkpoint import published_name
+from hrm import HRM, Slots, act_step
 
 FILE = os.environ.get("HRM_REFERENCE", Path(__file__).parent / "reference_small.npz")
 
