@@ -10,6 +10,7 @@ import json
 import math
 import os
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or "the disk may be full"
         raise UserError(f"cannot write {path}: {reason}; what was saved before is untouched, "
                         f"make room or choose another --out") from None
 
@@ -61,7 +62,8 @@ def read_checkpoint(path):
     """The dict in a checkpoint file, or in last.pt of a run's folder; nothing but tensors and plain values."""
     path = Path(path) / "last.pt" if Path(path).is_dir() else Path(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write, and refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}; runs write runs/TASK/last.pt and best.pt") from None
     except Exception as error:  # a damaged file can fail anywhere inside the unpickler
@@ -123,12 +125,12 @@ def to_tensors(split, device):
     return [tensor.to(device) for tensor in tensors]
 
 
-def evaluate(model, task, split, processes=None, max_segments=None, halt=True, progress=False):
+def evaluate(model, task, split, processes=None, progress=False, **thinking):
     """Solve the n puzzles of a split -> dict of "n" and of means over them: "exact" (every labelled cell is right),
     "valid" (right by the rules of the task: a maze may have several shortest paths), "cell", "segments",
     "q_halt_accuracy" (does q_halt > 0 tell right answers from wrong ones?), and "puzzles_per_s".
 
-    `processes` (see train.py) share the work.
+    `processes` (see train.py) share the work; `thinking` are keyword arguments of `solve`.
     """
     rank, world = (processes.rank, processes.world) if processes else (0, 1)
     device, start = next(model.parameters()).device, time.time()
@@ -137,7 +139,7 @@ def evaluate(model, task, split, processes=None, max_segments=None, halt=True, p
     for i in tqdm(range(rank * 500, len(split), world * 500), "evaluating", disable=not progress, leave=False):
         part = split[i : i + 500]
         inputs, labels, puzzle_ids = to_tensors(part, device)
-        solution = solve(model, inputs, puzzle_ids, max_segments, halt)
+        solution = solve(model, inputs, puzzle_ids, **thinking)
         labelled = labels != IGNORE
         right = ((solution.predictions == labels) & labelled).sum(-1)
         exact = right == labelled.sum(-1)
@@ -165,17 +167,18 @@ def print_table(result):
     print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")
 
 
-def report(model, task, split, out, processes, path, max_segments=None, halt=True):
+def report(model, task, split, out, processes, path, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
-    result = evaluate(model, task, split, processes, max_segments, halt, progress=processes.rank == 0)
+    result = evaluate(model, task, split, processes, progress=processes.rank == 0, **thinking)
     if processes.rank > 0:
         return
-    segments = max_segments or model.config.M_max
-    print(f"{path} on {len(split)} test puzzles, {'up to' if halt else 'always'} {segments} segments each:")
+    thinking["max_segments"] = thinking["max_segments"] or model.config.M_max
+    print(f"{path} on {len(split)} test puzzles, {'up to' if thinking['halt'] else 'always'} "
+          f"{thinking['max_segments']} segments each:")
     print_table(result)
     write(out / "eval.json", lambda temporary: temporary.write_text(json.dumps(
-        {"checkpoint": str(path), "max_segments": segments, "halt": halt, **result}, indent=2)))
-    draw_solutions(model, task, split, out / "solved.png", max_segments, halt)
+        {"checkpoint": str(path), **thinking, **result}, indent=2)))
+    draw_solutions(model, task, split, out / "solved.png", **thinking)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 
 
@@ -192,11 +195,11 @@ def figure(rows, columns, width, height):
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
 
 
-def draw_solutions(model, task, split, path, max_segments=None, halt=True):
+def draw_solutions(model, task, split, path, **thinking):
     """Eight puzzles of a split with the model's answers, as a PNG."""
     part = split[:8]
     inputs, _, puzzle_ids = to_tensors(part, next(model.parameters()).device)
-    solution = solve(model, inputs, puzzle_ids, max_segments, halt)
+    solution = solve(model, inputs, puzzle_ids, **thinking)
     answers = solution.predictions.cpu().numpy().astype(np.uint8)
     sheet, axes = figure(2, 4, 12, 6.6)
     for ax in axes.flat:

@@ -6,14 +6,8 @@ Two recurrent Transformer modules share one puzzle: a slow one (H, for "high-lev
 its last two updates carry gradient (the one-step gradient), and a Q-head learns when the answer is good enough
 to stop (adaptive computation time, ACT).
 
-Read from top to bottom, in the order in which data flows:
-
-    HRMConfig                    every size, with the published values as defaults
-    rms_norm ... ReasoningModule the parts of an ordinary Transformer
-    HRM                          input network, initial states, ONE SEGMENT (`HRM.forward`), heads
-    losses                       stablemax cross-entropy, Q-learning targets
-    Slots, act_step              deep supervision and ACT in training
-    solve                        inference
+Read from top to bottom: the parts of a Transformer; HRM with ONE SEGMENT (`HRM.forward`); the losses; deep
+supervision and ACT in training (`act_step`); inference (`solve`).
 
 Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden size,
 V vocabulary. "Published" means the behaviour of the authors' released implementation, which this file reproduces
@@ -290,9 +284,10 @@ class HRM(nn.Module):
         q_halt, q_continue = self.q_head(z_H[:, 0].to(self.q_head.weight.dtype)).unbind(-1)
         return (z_H.detach(), z_L.detach()), logits, q_halt, q_continue
 
-    def wants_to_halt(self, q_halt, q_continue):
-        """(B,) bool: is stopping worth more than going on?"""
-        return q_halt > (q_continue if self.config.halting == "q" else 0)
+    def wants_to_halt(self, q_halt, q_continue, confidence=0.5):
+        """(B,) bool: is stopping worth more than going on? Without continue values ("bce"): is the answer right with
+        a probability above `confidence`?"""
+        return q_halt > (q_continue if self.config.halting == "q" else math.log(confidence / (1 - confidence)))
 
     @staticmethod
     def from_published(state_dict, **config):
@@ -324,11 +319,6 @@ def stablemax_cross_entropy(logits, labels):
     return -p.log() * known
 
 
-def softmax_cross_entropy(logits, labels):
-    """−log p(label) per token (B, S), in float32."""
-    return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
-
-
 def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     """Loss of one segment, summed over the B sequences, with its parts and what the metrics need.
 
@@ -336,10 +326,13 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     target_continue (B,) is None where there is no continue loss: M_max = 1, or halting by "bce".
     Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool.
     """
-    cross_entropy = stablemax_cross_entropy if config.token_loss == "stablemax" else softmax_cross_entropy
+    if config.token_loss == "stablemax":
+        token_losses = stablemax_cross_entropy(logits, labels)
+    else:
+        token_losses = F.cross_entropy(logits.float().mT, labels, ignore_index=IGNORE, reduction="none")
     labelled = labels != IGNORE
     count = labelled.sum(-1)
-    token = (cross_entropy(logits, labels).sum(-1) / count.clamp(min=1)).sum()
+    token = (token_losses.sum(-1) / count.clamp(min=1)).sum()
     right = (labelled & (logits.argmax(-1) == labels)).sum(-1)
     exact = right == count
     # G_halt = 1 if stopping here gives the right answer: a Q-value is the probability of that (paper, eq. for Ĝ).
@@ -433,10 +426,11 @@ class Solution:
 
 
 @torch.no_grad()
-def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True):
+def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5):
     """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
 
-    With `halt`, a puzzle stops as soon as the Q-head says so and leaves the batch, which saves its time.
+    With `halt`, a puzzle stops as soon as the Q-head says so and leaves the batch, which saves its time;
+    `confidence`: see `HRM.wants_to_halt`.
     [≠] The published evaluation never stops early: halt=False.
     """
     B = len(inputs)
@@ -451,7 +445,7 @@ def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True):
         z, logits, q_halt, q_continue = model(z, inputs, vectors)
         done = torch.full_like(active, segment == max_segments, dtype=torch.bool)
         if halt:
-            done |= model.wants_to_halt(q_halt, q_continue)
+            done |= model.wants_to_halt(q_halt, q_continue, confidence)
         if done.any():
             out, go_on = active[done], ~done
             solution.predictions[out] = logits[done].argmax(-1)

@@ -1,6 +1,6 @@
 """All options of train.py: what they mean, the presets, the command line, and what is refused.
 
-The defaults are the paper's (spec'd by its appendix and by the authors' code); a preset changes some of them for the
+The defaults are the paper's, where it is silent those of the authors' code; a preset changes some of them for the
 machine at hand; what is given on the command line comes last.
 """
 
@@ -46,6 +46,7 @@ class Options:
     ema: float = option(0.0, "decay of an average of the weights, which is evaluated in their place (0: off)")
     grow_M_max: float = option(0.0, "double M_max from 1 to its full value over this fraction of the run (0: off)")
     halt: bool = option(False, "evaluation lets each puzzle stop when the Q-head says so, not always after M_max")
+    confidence: float = option(0.5, "with --halt and --halting bce: stop at this probability of being right")
     eval_every: int = option(2000, "steps between two evaluations on the validation puzzles")
     seed: int = option(0, "of weights, puzzles, order, augmentation and exploration")
 
@@ -64,7 +65,7 @@ class Options:
 OPTIONS = {f.name: f for f in fields(Options)}
 SIZES = {f.name: f for f in fields(HRMConfig) if f.name not in ("vocab_size", "seq_len", "num_puzzles")}
 
-# What a preset changes in the defaults above and in HRMConfig's. "paper" is spec'd by the paper's appendix and code.
+# What a preset changes in the defaults above and in HRMConfig's. "paper" is what the paper and its code say.
 PRESETS = {
     "paper": {
         "maze": {"size": 30, "task_options": "kind=random min_path=110", "augment": False},
@@ -75,12 +76,12 @@ PRESETS = {
         "all": {
             "hidden_size": 64, "num_heads": 2, "H_layers": 2, "L_layers": 2, "inner_multiple": 16, "dtype": "float32",
             "positions": "rope2d+learned", "rope_base": 10.0, "puzzle_emb_ndim": 64, "token_loss": "softmax",
-            "M_max": 8, "grow_M_max": 0.9, "halting": "bce", "halt": True, "train_size": None,
+            "M_max": 8, "grow_M_max": 0.9, "halting": "bce", "halt": True, "confidence": 0.95,
             "lr": 1.5e-3, "lr_end": 0.05, "warmup": 50, "weight_decay": 0.1, "puzzle_lr": 1.5e-3,
             "puzzle_weight_decay": 0.1, "ema": 0.995, "eval_every": 500, "save_every": 500, "log_every": 10,
-            "batch_size": 32, "steps": 5000,
+            "train_size": None, "batch_size": 32, "steps": 5000,
         },
-        "maze": {"size": 9, "train_size": 20_000},
+        "maze": {"size": 9, "train_size": 20_000, "steps": 4000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
     },
 }
@@ -152,6 +153,8 @@ def check_ranges(options):
     for name in ("lr_end", "warmup", "weight_decay", "puzzle_lr", "puzzle_weight_decay", "val_size", "seed"):
         if not 0 <= getattr(options, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must not be negative")
+    if not 0 < options.confidence < 1:
+        raise UserError(f"--confidence {options.confidence} must lie between 0 and 1")
     if not (0 <= options.ema < 1 and 0 <= options.grow_M_max <= 1):
         raise UserError(f"--ema {options.ema} must lie in 0..1 (1 excluded) and --grow-M-max {options.grow_M_max} in 0..1")
 

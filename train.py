@@ -21,7 +21,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -231,10 +231,9 @@ def save(path, content, processes):
         write(path, lambda temporary: torch.save(content, temporary))
 
 
-def train(run, task, splits, out, steps, stop):
+def train(run, task, splits, out, steps, log, stop):
     """The loop, from run.step to `steps`; False if the event `stop` ended it early."""
     options, model, processes = run.options, run.model, run.processes
-    log = Log(out, run, steps)
     for step, M_max, micro_batches in offers(task, splits["train"], run, steps):
         # Deep supervision: one segment for every slot, one update of the weights, and on to the next segment.
         puzzle_ids, puzzle_grads = [], []
@@ -265,7 +264,8 @@ def train(run, task, splits, out, steps, stop):
             continue
         interrupted = log.read(stop, scale, M_max)
         if evaluating and len(splits["val"]):
-            result = evaluate(run.averaged, task, splits["val"], processes, halt=options.halt)
+            result = evaluate(run.averaged, task, splits["val"], processes, halt=options.halt,
+                              confidence=options.confidence)
             log.validated(result)
             if result["exact"] >= run.best:
                 run.best = result["exact"]
@@ -329,6 +329,9 @@ class Log:
         self.row.update({f"val_{name}": result[name] for name in ("cell", "exact", "valid", "segments")})
         self.show()
 
+    def close(self):
+        self.bar.close()
+
     def write_row(self):
         if self.run.processes.rank == 0:
             with writing(self.path), open(self.path, "a") as file:
@@ -380,7 +383,7 @@ def train_command(given, processes):
             config = HRMConfig(**checkpoint["config"])
     else:
         options, sizes = choose(given, processes)
-        check(options, options.train_size, processes)  # before the puzzles are made, which may take a while
+        check(options, options.train_size or 10_000, processes)  # before the puzzles are made, which may take a while
         out = Path(options.out or f"runs/{options.task}")
         if (out / "last.pt").exists():
             raise UserError(f"{out} already holds a run; go on with it: --resume {out}, or begin another: --out FOLDER")
@@ -405,8 +408,8 @@ def train_command(given, processes):
             {"task": run.task, "options": asdict(options), "model": asdict(config)}, indent=2)))
         print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters; {', '.join(f'{len(split)} {name}' for name, split in splits.items())} puzzles; "
               f"results in {out}")
-    with signals() as stop:
-        finished = train(run, task, splits, out, steps, stop)
+    with signals() as stop, closing(Log(out, run, steps)) as log:
+        finished = train(run, task, splits, out, steps, log, stop)
     processes.wait()  # for rank 0, which writes the checkpoints
     if processes.rank == 0:
         draw_curves(out / "metrics.csv", out / "curves.png")
@@ -417,7 +420,8 @@ def train_command(given, processes):
     best = out / "best.pt" if run.best >= 0 else out / "last.pt"
     model, task, _ = load_model(best)
     model.to(processes.device)
-    report(model, task, splits["test"], out, processes, best, halt=options.halt)
+    report(model, task, splits["test"], out, processes, best, max_segments=options.max_segments, halt=options.halt,
+           confidence=options.confidence)
     return 0
 
 
@@ -432,7 +436,8 @@ def evaluate_command(given, processes):
         options.test_size = None
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed)
     out = Path(asked.out or (path if path.is_dir() else path.parent))
-    report(model.to(processes.device), task, splits["test"], out, processes, path, asked.max_segments, options.halt)
+    report(model.to(processes.device), task, splits["test"], out, processes, path, max_segments=asked.max_segments,
+           halt=options.halt, confidence=options.confidence)
 
 
 def main(argv=None):

@@ -375,6 +375,16 @@ def test_solve_halts_each_puzzle_by_itself():
     assert (together.q_halt > together.q_continue)[early].all()
 
 
+def test_solve_stops_when_it_is_confident():
+    model = tiny(halting="bce", M_max=6)
+    inputs, _, ids = puzzles(40, model)
+    hasty, sure = (solve(model, inputs, ids, confidence=confidence) for confidence in (0.5, 0.95))
+    for solution, confidence in ((hasty, 0.5), (sure, 0.95)):
+        early = solution.segments < 6
+        assert early.any() and (solution.q_halt.sigmoid() > confidence)[early].all()
+    assert (sure.segments >= hasty.segments).all() and sure.segments.sum() > hasty.segments.sum()
+
+
 def test_solve_without_halting_is_the_plain_loop():
     model = tiny()
     inputs, _, ids = puzzles(5, model)
