@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ class Task:
         for text in texts:
             text = text.replace("\n", "").replace("\r", "")
             if len(text) != self.seq_len:
-                raise UserError(f"{len(text)} characters, but {self.name} of size {self.size} has {self.seq_len}")
+                raise UserError(f"{len(text)} characters, but {self.name} of size {self.size} has {self.seq_len}; pass another size")
             rows.append(self.tokens(np.frombuffer(text.encode("latin-1", "replace"), np.uint8)))
             for cell in np.flatnonzero(rows[-1] == 0)[:1]:
                 raise UserError(f"{text[cell]!r} is no symbol of {self.name}; use {self.symbols[1:]!r}")
@@ -292,13 +293,13 @@ class Sudoku(Task):
         puzzles = self.digits(inputs)
         clash = "the same digit twice in a row, column or box of the"
         reasons = {f"{clash} question": sudoku.violations(puzzles, self.box).any(axis=1)}
-        if answers is None:
+        if answers is None or len(inputs) <= 5000:  # a hard puzzle takes a millisecond: not for millions of them
             count = np.zeros(len(inputs), int)
             sound = ~reasons[f"{clash} question"]
             count[sound] = sudoku.solve(puzzles[sound], self.box)[1]
             reasons["the puzzle has no solution"] = count == 0
             reasons["the puzzle has more than one solution"] = count > 1
-        else:
+        if answers is not None:
             solution = self.digits(answers)
             reasons["the answer has blanks"] = (solution == 0).any(axis=1)
             reasons["the answer changes a given"] = ((puzzles > 0) & (puzzles != solution)).any(axis=1)
@@ -327,13 +328,26 @@ def load_task(name, data=None, **options):
         if name not in known_tasks() and name.isidentifier() and (folder / f"{name}.py").exists():
             spec = importlib.util.spec_from_file_location(f"task_{name}", folder / f"{name}.py")
             sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except Exception as error:  # it is the user's code: anything may be wrong with it
+                where = traceback.extract_tb(error.__traceback__)[-1].lineno
+                line = error.lineno if isinstance(error, SyntaxError) else where
+                raise UserError(f"{folder / name}.py, line {line}: {type(error).__name__}: {error}; mend it") from None
     if name not in known_tasks():
         raise UserError(f"unknown task {name!r}; there are {', '.join(known_tasks())}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")
     if data is not None and options.get("size") is None:
         options["size"] = board_size(*find_files(data).values())
     return known_tasks()[name](**options)
+
+
+def parse_options(text):
+    """NAME=VALUE words, as on the command line -> dict of the task's further options."""
+    for word in text.split():
+        if "=" not in word:
+            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
+    return dict(word.split("=", 1) for word in text.split())
 
 
 def known_tasks():
@@ -347,7 +361,8 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     data=None: generated, all three splits disjoint up to symmetry, and kept in the folder `cache` (None: not
     kept); or the task's shipped files. train_size=None: 10 000, or what there is of a task with few puzzles.
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (the test split): seeded
-    subsamples of at most these sizes, None = all; val takes rows of train.csv that training leaves over.
+    subsamples of at most these sizes, None = all; val takes rows of train.csv that training leaves over,
+    and with train_size=None up to a tenth of them.
     """
     for what, size in [("train_size", train_size), ("val_size", val_size), ("test_size", test_size)]:
         if size is not None and size < (0 if what == "val_size" else 1):
@@ -399,12 +414,12 @@ def cache_path(folder, task, n, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Draw puzzles with their solutions to a PNG.")
+    parser = argparse.ArgumentParser(description="Draw puzzles with their solutions to a PNG.", usage=argparse.SUPPRESS)
+    parser.error = lambda message: parser.exit(2, f"error: {message}; python data.py --help lists the options\n")
     parser.add_argument("--task", default="maze", help="maze, sudoku, or the name of a task in <name>.py")
     parser.add_argument("--show", type=int, default=4, metavar="N", help="how many puzzles")
     parser.add_argument("--size", type=int, help="side of the board")
-    parser.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE", help="options of the task, "
-                        "e.g. kind=random min_path=20")
+    parser.add_argument("--task-options", default="", help="such as 'kind=random min_path=20'")
     parser.add_argument("--data", help="FILE.csv, a folder with train.csv and test.csv, or OWNER/NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="examples.png")
@@ -412,12 +427,11 @@ def main():
     try:
         if not 1 <= args.show <= 100:
             raise UserError(f"--show {args.show} is out of range; pass 1 to 100")
-        options = dict(option.partition("=")[::2] for option in args.option)
-        task = load_task(args.task, args.data, **{"size": args.size, **options})
+        task = load_task(args.task, args.data, **{"size": args.size, **parse_options(args.task_options)})
         splits = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)
         draw_examples(task, splits["test"], args.out)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -53,8 +53,8 @@ class HRMConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "seq_len", "hidden_size", "num_heads", "H_layers", "L_layers", "H_cycles",
-                     "L_cycles", "expansion", "inner_multiple", "num_puzzles", "M_max"):
-            if getattr(self, name) <= 0:
+                     "L_cycles", "expansion", "inner_multiple", "rope_base", "norm_eps", "num_puzzles", "M_max"):
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.hidden_size % self.num_heads or self.head_size % 4:
             raise ValueError(f"hidden_size {self.hidden_size} and num_heads {self.num_heads} give heads of "
@@ -247,13 +247,14 @@ class HRM(nn.Module):
 
     def input_network(self, inputs, puzzle_vectors):
         """x̃ = √D · E[token] (B, P+S, D), the puzzle embedding prepended as P positions."""
-        x, P, D = self.tokens(inputs), self.config.puzzle_positions, self.config.hidden_size
+        dtype, P, D = getattr(torch, self.config.dtype), self.config.puzzle_positions, self.config.hidden_size
+        x = self.tokens(inputs).to(dtype)
         if P:
-            padded = F.pad(puzzle_vectors, (0, P * D - puzzle_vectors.shape[-1]))
+            padded = F.pad(puzzle_vectors.to(dtype), (0, P * D - puzzle_vectors.shape[-1]))
             x = torch.cat([rearrange(padded, "b (p d) -> b p d", p=P), x], dim=1)
         if "learned" in self.config.positions:
-            x = (x + self.positions.weight) / math.sqrt(2)  # keeps the variance of one embedding
-        return (math.sqrt(D) * x).to(getattr(torch, self.config.dtype))
+            x = (x + self.positions.weight.to(dtype)) / math.sqrt(2)  # keeps the variance of one embedding
+        return math.sqrt(D) * x
 
     def forward(self, z, inputs, puzzle_vectors=None, full_bptt=False):
         """One segment: N·T updates of L and N of H, then both heads (paper, figure 4).

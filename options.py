@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
-from data import UserError
+from data import UserError, parse_options
 from hrm import HRMConfig
 
 
@@ -136,12 +136,8 @@ def choose(given, processes):
 
 
 def task_keywords(options):
-    """Size and further options of the task, as keywords; the latter were given as NAME=VALUE words."""
-    words = options.task_options.split()
-    for word in words:
-        if "=" not in word:
-            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
-    return {"size": options.size, **dict(word.split("=", 1) for word in words)}
+    """Size and further options of the task, as keywords."""
+    return {"size": options.size, **parse_options(options.task_options)}
 
 
 def check_ranges(options):

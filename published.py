@@ -116,9 +116,11 @@ def read_splits(task, data, train_size, val_size, test_size, seed):
             n = len(tables[name])
             if size is not None and size > n:
                 print(f"{tables[name].path} holds {n} puzzles: all are taken, {size} were asked for")
+            if name == "train" and size is None:
+                size = n - min(val_size or 0, n // 10)
             order = rng.permutation(n)
             rows[name] = np.sort(order[:size])
-            if name == "train" and size is not None:
+            if name == "train":
                 rows["val"] = np.sort(order[size:][:val_size])
     tables["val"] = tables.get("train", tables["test"])  # with a bare file: no rows of it
     splits = {name: tables.get(name, tables["test"]).read(rows[name], task) for name in SPLITS}
@@ -203,7 +205,7 @@ class CsvTable:
         start, stop = self.field(name, rows)
         for i in np.flatnonzero(stop - start != task.seq_len)[:1]:
             raise UserError(f"{self.where(rows[i])} {name} of {stop[i] - start[i]} characters, "
-                            f"but {task.name} of size {task.size} has {task.seq_len}")
+                            f"but {task.name} of size {task.size} has {task.seq_len}; pass another --size")
         text = self.bytes[start[:, None] + np.arange(task.seq_len)]
         tokens = task.tokens(text)
         for i, cell in np.argwhere(tokens == 0)[:1]:

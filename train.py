@@ -21,7 +21,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,7 +35,6 @@ from evaluate import (build, draw_curves, evaluate, fitting, load_model, read_ch
                       writing)
 from hrm import HRM, HRMConfig, Slots, act_step, draw_M_min
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
-
 
 CSV_COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy", "puzzles_per_s",
                "val_cell", "val_exact", "val_valid", "val_segments")
@@ -329,9 +328,6 @@ class Log:
         self.row.update({f"val_{name}": result[name] for name in ("cell", "exact", "valid", "segments")})
         self.show()
 
-    def close(self):
-        self.bar.close()
-
     def write_row(self):
         if self.run.processes.rank == 0:
             with writing(self.path), open(self.path, "a") as file:
@@ -408,7 +404,8 @@ def train_command(given, processes):
             {"task": run.task, "options": asdict(options), "model": asdict(config)}, indent=2)))
         print(f"{sum(p.numel() for p in run.model.parameters()):,} parameters; {', '.join(f'{len(split)} {name}' for name, split in splits.items())} puzzles; "
               f"results in {out}")
-    with signals() as stop, closing(Log(out, run, steps)) as log:
+    log = Log(out, run, steps)
+    with signals() as stop, log.bar:
         finished = train(run, task, splits, out, steps, log, stop)
     processes.wait()  # for rank 0, which writes the checkpoints
     if processes.rank == 0:

@@ -1,5 +1,6 @@
 """data.py, maze.py and published.py against plain, slow Python: brute-force search, eightfold comparison, CSV files
 written by hand."""
+import shlex
 import sys
 from collections import deque
 
@@ -181,7 +182,7 @@ def test_defaults_shrink_where_there_are_few_puzzles(name, options):
 def test_shipped_sudoku_is_the_default_of_9x9():
     task = load_task("sudoku")
     splits = load_splits(task, cache=None)
-    assert {name: len(split) for name, split in splits.items()} == {"train": 1000, "val": 0, "test": 1000}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 900, "val": 100, "test": 1000}
     assert task.check(splits["test"].inputs, splits["test"].labels).all()
     assert splits["train"].rating.mean() > 3  # guesses: these are the hard ones
     prints = np.concatenate([task.fingerprint(split.inputs) for split in splits.values()])
@@ -244,7 +245,9 @@ def make_files(folder, n=40, seed=0):
 def test_published_files(tmp_path, capsys):
     task, inputs, labels = make_files(tmp_path)
     assert load_task("sudoku", data=tmp_path).size == 4
-    everything = load_splits(task, data=tmp_path, test_size=None)
+    default = load_splits(task, data=tmp_path, test_size=None)
+    assert [len(default[name]) for name in ("train", "val", "test")] == [36, 4, 20]  # a tenth is held out
+    everything = load_splits(task, data=tmp_path, val_size=0, test_size=None)
     assert [len(everything[name]) for name in ("train", "val", "test")] == [40, 0, 20]
     assert (everything["train"].inputs == inputs[:40]).all()
     assert (everything["test"].labels == labels[40:]).all()
@@ -389,17 +392,17 @@ def test_a_students_task(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("options", ["--task maze --size 5", "--task sudoku --size 4", "--task echo",
-                                     "--task maze --option kind=random min_path=4 --seed 3"])
+                                     "--task maze --task-options 'kind=random min_path=4' --seed 3"])
 def test_command_line_draws(tmp_path, monkeypatch, capsys, options):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "echo.py").write_text(STUDENT)
-    monkeypatch.setattr("sys.argv", ["data.py", *options.split(), "--show", "2", "--out", "two.png"])
+    monkeypatch.setattr("sys.argv", ["data.py", *shlex.split(options), "--show", "2", "--out", "two.png"])
     assert data.main() == 0 and "two.png" in capsys.readouterr().out
     assert (tmp_path / "two.png").read_bytes()[1:4] == b"PNG"
 
 
 @pytest.mark.parametrize("options", ["--task chess", "--size 10", "--show 0", "--data nowhere",
-                                     "--option kind", "--option kind=round", "--out no/such/folder.png"])
+                                     "--task-options kind", "--task-options kind=round", "--out no/such/folder.png"])
 def test_command_line_errors(tmp_path, monkeypatch, capsys, options):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["data.py", "--size", "5", "--show", "1", *options.split()])

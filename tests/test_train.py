@@ -23,7 +23,7 @@ import torch._dynamo  # every optimiser imports it; here, so that the fork serve
 
 import evaluate as evaluation
 import train
-from data import Split, Task, UserError, load_splits, load_task
+from data import Split, UserError, load_splits, load_task
 from evaluate import evaluate, load_model
 from hrm import HRM, HRMConfig, Slots, act_step
 from options import Options, choose
@@ -33,7 +33,7 @@ TRAIN_PY = Path(train.__file__).resolve()
 # Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration, augmentation,
 # a growing M_max, micro-batches, a learning rate that changes at every step.
 TINY = """--task sudoku --size 4 --preset cpu --device cpu --hidden-size 16 --num-heads 2 --H-layers 1 --L-layers 1
-    --inner-multiple 16 --puzzle-emb-ndim 20 --M-max 4 --grow-M-max 0.5 --exploration 0.5 --halting q --ema 0.9
+    --inner-multiple 16 --puzzle-emb-ndim 20 --M-max 4 --grow-M-max 0.25 --exploration 0.5 --halting q --ema 0.9
     --lr 3e-3 --warmup 5 --train-size 24 --val-size 6 --test-size 6 --batch-size 8 --accumulate 2 --steps 24
     --eval-every 8 --save-every 3 --log-every 2""".split()
 
@@ -249,9 +249,11 @@ def test_the_number_of_processes_does_not_matter(tmp_path, monkeypatch, fork_ser
     Activations are float64, so that only the sum of the float32 gradients rounds differently: about 1e-7 of their
     size. An update is lr·atan2(m, √v), whose slope has no bound: where the parts of a gradient cancel to 1e-7 of
     their size, not even its sign is certain, and the weight may move by lr the other way. So the bound is on the
-    weights altogether, in units of one update: nearly all agree to 1e-3 of it, and none is off by more than one.
+    weights altogether, in units of one update: all but one in a thousand agree to 1e-3 of it, and none is off by a
+    whole one. (Measured: all agree to 2e-5.)
     """
     options = [*TINY, "--dtype", "float64", "--steps", "12"]
+    monkeypatch.setattr(evaluation, "draw_solutions", lambda *_, **options: None)  # to save time
     assert train.main([*options, "--accumulate", "1", "--out", "one"]) == 0
     assert train.main([*options, "--accumulate", "2", "--out", "micro"]) == 0
     torchrun(2, *options, "--accumulate", "1", "--out", "two")
@@ -277,7 +279,7 @@ def test_the_number_of_processes_does_not_matter(tmp_path, monkeypatch, fork_ser
         for kind in ("model", "averaged"):
             for key, weights in one[kind].items():
                 updates = (weights - other[kind][key]).abs() / 3e-3
-                assert updates.max() < 1 and (updates > 1e-3).double().mean() < 0.01, (name, kind, key)
+                assert updates.max() < 1 and (updates > 1e-3).double().mean() < 1e-3, (name, kind, key)
         inputs, labels, puzzle_ids, z_H, z_L, steps, halted = range(7)
         for part in (inputs, labels, puzzle_ids, steps, halted):  # the same puzzles in the same slots
             assert torch.equal(one["slots"][part], other["slots"][part])
