@@ -7,7 +7,7 @@
 
 import math
 
-from hrm import HRM, HRMConfig, swiglu_size
+import hrm
 
 
 def published_name(name):
@@ -51,12 +51,12 @@ def from_published(state_dict, **config):
     if "embed_pos.embedding_weight" in weights:
         puzzle_positions = math.ceil(found["puzzle_emb_ndim"] / D)
         found.update(positions="learned", seq_len=size("embed_pos.embedding_weight", 0) - puzzle_positions)
-    if swiglu_size(D, config.get("expansion", 4.0), 256) != inner:
+    if hrm.swiglu_size(D, config.get("expansion", 4.0), 256) != inner:
         found["expansion"] = 1.5 * inner / D
     for name in config.keys() & found.keys():
         if config[name] != found[name]:
             raise ValueError(f"{name}={config[name]} was asked for, but the checkpoint's shapes say {found[name]}")
-    model = HRM(HRMConfig(**{**config, **found}))
+    model = hrm.HRM(hrm.HRMConfig(**{**config, **found}))
     ours = {published_name(name).removeprefix("model.inner."): tensor for name, tensor in model.state_dict().items()}
     problems = [f"missing {name}" for name in ours.keys() - weights.keys()]
     problems += [f"surplus {name}" for name in weights.keys() - ours.keys()]

@@ -293,17 +293,16 @@ class Sudoku(Task):
         puzzles = self.digits(inputs)
         clash = "the same digit twice in a row, column or box of the"
         reasons = {f"{clash} question": sudoku.violations(puzzles, self.box).any(axis=1)}
-        if answers is None or len(inputs) <= 5000:  # a hard puzzle takes a millisecond: not for millions of them
-            count = np.zeros(len(inputs), int)
-            sound = ~reasons[f"{clash} question"]
-            count[sound] = sudoku.solve(puzzles[sound], self.box)[1]
-            reasons["the puzzle has no solution"] = count == 0
-            reasons["the puzzle has more than one solution"] = count > 1
         if answers is not None:
             solution = self.digits(answers)
             reasons["the answer has blanks"] = (solution == 0).any(axis=1)
             reasons["the answer changes a given"] = ((puzzles > 0) & (puzzles != solution)).any(axis=1)
             reasons[f"{clash} answer"] = sudoku.violations(solution, self.box).any(axis=1)
+        if answers is None or len(inputs) <= 5000:  # a hard puzzle takes a millisecond: not for millions of them
+            count, sound = np.zeros(len(inputs), int), ~reasons[f"{clash} question"]
+            count[sound] = sudoku.solve(puzzles[sound], self.box)[1]
+            reasons["the puzzle has no solution"] = count == 0
+            reasons["the puzzle has more than one solution"] = count > 1
         return explain(reasons, len(inputs))
 
     def wrong_cells(self, inputs, answer, label=None):

@@ -22,6 +22,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from einops import rearrange
 
+import checkpoint
+
 IGNORE = -100  # label of a token that the loss leaves out
 POSITIONS = ("rope", "learned", "rope2d", "rope2d+learned")
 
@@ -64,11 +66,10 @@ class HRMConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(known)}")
         if "2d" in self.positions and math.isqrt(self.seq_len) ** 2 != self.seq_len:
-            raise ValueError(f"positions {self.positions!r} need a square grid, but seq_len is {self.seq_len}; "
-                             f"choose rope or learned")
+            raise ValueError(f"positions {self.positions!r} need a square grid, not seq_len {self.seq_len}")
         if self.puzzle_emb_ndim < 0 or not 0 <= self.exploration <= 1:
-            raise ValueError(f"puzzle_emb_ndim ({self.puzzle_emb_ndim}) must not be negative, and exploration "
-                             f"({self.exploration}) must lie in 0..1")
+            raise ValueError(f"puzzle_emb_ndim {self.puzzle_emb_ndim} is negative or exploration {self.exploration} "
+                             f"outside 0..1")
 
     @property
     def head_size(self):
@@ -293,15 +294,11 @@ class HRM(nn.Module):
     @staticmethod
     def from_published(state_dict, **config):
         """An HRM from the authors' released weights (name → tensor): see `from_published` in checkpoint.py."""
-        from checkpoint import from_published  # here, because that file imports this one
-
-        return from_published(state_dict, **config)
+        return checkpoint.from_published(state_dict, **config)
 
     def to_published(self):
         """The weights under the names of the authors' checkpoints; `from_published` reads them back."""
-        from checkpoint import published_name
-
-        return {published_name(name): tensor for name, tensor in self.state_dict().items()}
+        return {checkpoint.published_name(name): tensor for name, tensor in self.state_dict().items()}
 
 
 # ---------------------------------------------------------------------------------------------------- losses
