@@ -427,28 +427,27 @@ class Solution:
 def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5):
     """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
 
-    With `halt`, a puzzle stops as soon as the Q-head says so and leaves the batch, which saves its time;
-    `confidence`: see `HRM.wants_to_halt`.
+    With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and leaves the
+    batch, which saves its time; the answer is the one with the highest q_halt on the way.
     [≠] The published evaluation never stops early: halt=False.
     """
-    B = len(inputs)
+    B, device = len(inputs), inputs.device
     max_segments = max_segments or model.config.M_max
     if puzzle_ids is None:
-        puzzle_ids = torch.zeros(B, dtype=torch.long, device=inputs.device)
-    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(puzzle_ids),
-                        *torch.zeros(2, B, device=inputs.device))
-    active = torch.arange(B, device=inputs.device)  # rows still being thought about
+        puzzle_ids = torch.zeros(B, dtype=torch.long, device=device)
+    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(puzzle_ids), torch.full((B,), -torch.inf, device=device),
+                        torch.zeros(B, device=device))
+    active = torch.arange(B, device=device)  # rows still being thought about
     vectors, z = model.puzzle_vectors(puzzle_ids), model.initial_state(B)
     for segment in range(1, max_segments + 1):
         z, logits, q_halt, q_continue = model(z, inputs, vectors)
-        done = torch.full_like(active, segment == max_segments, dtype=torch.bool)
+        better = q_halt > solution.q_halt[active] if halt else torch.ones_like(active, dtype=torch.bool)
+        rows = active[better]
+        solution.predictions[rows] = logits[better].argmax(-1)
+        solution.q_halt[rows], solution.q_continue[rows] = q_halt[better].float(), q_continue[better].float()
+        solution.segments[active] = segment
         if halt:
-            done |= model.wants_to_halt(q_halt, q_continue, confidence)
-        if done.any():
-            out, go_on = active[done], ~done
-            solution.predictions[out] = logits[done].argmax(-1)
-            solution.segments[out] = segment
-            solution.q_halt[out], solution.q_continue[out] = q_halt[done].float(), q_continue[done].float()
+            go_on = ~model.wants_to_halt(q_halt, q_continue, confidence)
             active, inputs, z = active[go_on], inputs[go_on], (z[0][go_on], z[1][go_on])
             vectors = None if vectors is None else vectors[go_on]
         if not len(active):

@@ -81,7 +81,7 @@ PRESETS = {
             "puzzle_weight_decay": 0.1, "ema": 0.995, "eval_every": 500, "save_every": 500, "log_every": 10,
             "train_size": None, "batch_size": 32, "steps": 5000,
         },
-        "maze": {"size": 9, "train_size": 20_000, "steps": 4000},
+        "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
     },
 }
