@@ -124,7 +124,7 @@ CASES = [
     ("heads do not divide", [*TINY, "--num-heads", "3"], "hidden_size 16 and num_heads 3", "multiple of 4"),
     ("zero layers", [*TINY, "--H-layers", "0"], "H_layers is 0", "must be positive"),
     ("negative M_max", [*TINY, "--M-max", "-1"], "M_max is -1", "must be positive"),
-    ("exploration over 1", [*TINY, "--exploration", "2"], "exploration (2.0)", "0..1"),
+    ("exploration over 1", [*TINY, "--exploration", "2"], "exploration 2.0", "0..1"),
     ("size 0", [*MAZE, "--size", "0"], "0", "pass a positive number|use 2 to 64"),
     ("even perfect maze", [*MAZE, "--size", "8"], "8", "odd size", "kind=random"),
     ("Sudoku size", [*TINY, "--size", "5"], "Sudoku size 5", "use 4, 6 or 9"),
