@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from baselines import make_model
 from data import UserError, load_task
 from hrm import HRM, IGNORE, HRMConfig, solve
 
@@ -89,7 +90,7 @@ def load_model(path, task_name=None, task_options={}, **sizes):
     elif {"averaged", "config", "options", "task"} <= set(names):
         with fitting(path):
             task, options = load_task(**content["task"]), dict(content["options"])
-            model = HRM(HRMConfig(**content["config"]))
+            model = make_model(HRMConfig(**content["config"]))
             model.load_state_dict(content["averaged"])
         trained = {**content["task"], **content["config"]}
         for name, value in {"name": task_name, **task_options, **sizes}.items():

@@ -6,7 +6,7 @@ Two recurrent Transformer modules share one puzzle: a slow one (H, for "high-lev
 its last two updates carry gradient (the one-step gradient), and a Q-head learns when the answer is good enough
 to stop (adaptive computation time, ACT).
 
-Read from top to bottom: the parts of a Transformer; HRM with ONE SEGMENT (`HRM.forward`); the losses; deep
+Read from top to bottom: the parts of a Transformer; HRM with ONE SEGMENT (`HRM.think`); the losses; deep
 supervision and ACT in training (`act_step`); inference (`solve`).
 
 Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden size,
@@ -26,12 +26,14 @@ import checkpoint
 
 IGNORE = -100  # label of a token that the loss leaves out
 POSITIONS = ("rope", "learned", "rope2d", "rope2d+learned")
+MODELS = ("hrm", "recurrent", "transformer", "trm")  # the others are in baselines.py
 
 
 @dataclass
 class HRMConfig:
     """Sizes of an HRM. The defaults are the published 27 275 266-parameter model (with vocab_size=11, seq_len=81)."""
 
+    model: str = "hrm"  # one of MODELS
     vocab_size: int = 11
     seq_len: int = 81
     hidden_size: int = 512
@@ -61,7 +63,7 @@ class HRMConfig:
         if self.hidden_size % self.num_heads or self.head_size % 4:
             raise ValueError(f"hidden_size {self.hidden_size} and num_heads {self.num_heads} give heads of "
                              f"{self.hidden_size / self.num_heads:g}; rotary positions need a multiple of 4")
-        for name, known in (("positions", POSITIONS), ("halting", ("q", "bce")),
+        for name, known in (("model", MODELS), ("positions", POSITIONS), ("halting", ("q", "bce")),
                             ("token_loss", ("stablemax", "softmax")), ("dtype", ("float32", "bfloat16", "float64"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(known)}")
@@ -82,7 +84,6 @@ class HRMConfig:
 
 
 # ---------------------------------------------------------------------------------- the parts of a Transformer
-
 
 def swiglu_size(hidden_size, expansion, multiple):
     """Width inside the SwiGLU: 2/3 of the expansion, as it has three matrices and not two, rounded up."""
@@ -205,9 +206,10 @@ class ReasoningModule(nn.Module):
 
 # ------------------------------------------------------------------------------------------------- the model
 
-
 class HRM(nn.Module):
     """Input network f_I, the modules f_L and f_H, output head f_O and Q-head (paper, section 2)."""
+
+    gradient_steps = 1  # L-updates at the end of a segment that carry gradient
 
     def __init__(self, config):
         super().__init__()
@@ -257,31 +259,32 @@ class HRM(nn.Module):
             x = (x + self.positions.weight.to(dtype)) / math.sqrt(2)  # keeps the variance of one embedding
         return math.sqrt(D) * x
 
-    def forward(self, z, inputs, puzzle_vectors=None, full_bptt=False):
-        """One segment: N·T updates of L and N of H, then both heads (paper, figure 4).
-
-        z: (z_H, z_L), each (B, P+S, D); inputs: (B, S) tokens; puzzle_vectors: (B, puzzle_emb_ndim) or None.
-        Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32.
+    def think(self, z_H, z_L, x, rope, gradient_steps):
+        """N·T updates of L and N of H (paper, figure 4): states and x all (B, P+S, D) -> the new z_H, z_L.
 
         Why only the last update of each module carries gradient: at a fixed point z* of an update z = f(z, θ), the
         implicit function theorem gives dz*/dθ = (I − ∂f/∂z)⁻¹ ∂f/∂θ. The inverse is the Neumann series
         I + ∂f/∂z + (∂f/∂z)² + …, and HRM keeps its first term: back-propagate through f once, hold its input
         constant (paper, section 2, "approximate gradient"). Memory then does not grow with N·T.
-        `full_bptt=True` back-propagates through the whole segment instead, for comparison.
         """
-        z_H, z_L = z
         N, T = self.config.H_cycles, self.config.L_cycles
-        rope = None if self.config.positions == "learned" else (self.cos, self.sin)
-        x = self.input_network(inputs, puzzle_vectors)
-
-        with torch.set_grad_enabled(full_bptt and torch.is_grad_enabled()):
-            for i in range(1, N * T):
+        for i in range(1, N * T + 1):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i > N * T - gradient_steps):
                 z_L = self.L(z_L, z_H + x, rope)
                 if i % T == 0:
                     z_H = self.H(z_H, z_L, rope)
-        z_L = self.L(z_L, z_H + x, rope)  # the one-step gradient
-        z_H = self.H(z_H, z_L, rope)
+        return z_H, z_L
 
+    def forward(self, z, inputs, puzzle_vectors=None, gradient_steps=None):
+        """One segment: think, then both heads.
+
+        z: (z_H, z_L), each (B, P+S, D); inputs: (B, S) tokens; puzzle_vectors: (B, puzzle_emb_ndim) or None;
+        gradient_steps: 1 is the one-step gradient, N·T back-propagation through the whole segment.
+        Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32.
+        """
+        rope = None if self.config.positions == "learned" else (self.cos, self.sin)
+        x = self.input_network(inputs, puzzle_vectors)
+        z_H, z_L = self.think(*z, x, rope, gradient_steps or self.gradient_steps)
         logits = self.head(z_H)[:, self.config.puzzle_positions :]
         q_halt, q_continue = self.q_head(z_H[:, 0].to(self.q_head.weight.dtype)).unbind(-1)
         return (z_H.detach(), z_L.detach()), logits, q_halt, q_continue
@@ -302,7 +305,6 @@ class HRM(nn.Module):
 
 
 # ---------------------------------------------------------------------------------------------------- losses
-
 
 def stablemax_cross_entropy(logits, labels):
     """−log p(label) per token (B, S), with s(x) in place of exp(x): x+1 for x ≥ 0, 1/(1−x) for x < 0.
@@ -345,7 +347,6 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
 
 
 # --------------------------------------------------------------------------- deep supervision and ACT in training
-
 
 @dataclass
 class Slots:
@@ -413,7 +414,6 @@ def act_step(model, slots, batch, M_max, M_min=1):
 
 
 # -------------------------------------------------------------------------------------------------- inference
-
 
 @dataclass
 class Solution:

@@ -86,6 +86,9 @@ PRESETS = {
     },
 }
 
+# A model that answers in one pass has nothing to repeat.
+MODEL_SIZES = {"transformer": {"H_cycles": 1, "L_cycles": 1, "M_max": 1}}
+
 
 def parse(argv, description):
     """Command line -> dict of the options that were given."""
@@ -114,7 +117,8 @@ def choose(given, processes):
         raise UserError(f"preset {asked!r} is unknown; choose auto, {' or '.join(PRESETS)}")
     name = auto if asked == "auto" else asked
     for preset in sorted(PRESETS, key=lambda preset: preset != name, reverse=True):  # the chosen one last
-        values = {**PRESETS[preset].get("all", {}), **PRESETS[preset].get(given.get("task", "maze"), {}), **given}
+        values = {**PRESETS[preset].get("all", {}), **PRESETS[preset].get(given.get("task", "maze"), {}),
+                  **MODEL_SIZES.get(given.get("model"), {}), **given}
         if "data" in given:  # the file knows its size, and options of generated puzzles do not apply
             values.update({"size": given.get("size"), "task_options": given.get("task_options", "")})
         options = Options(**{key: value for key, value in values.items() if key in OPTIONS})
@@ -128,7 +132,7 @@ def choose(given, processes):
         if processes.rank == 0:
             role = f"preset {preset}" if preset == name else f"(--preset {preset} would be"
             length = f"{options.steps} steps" if options.steps else f"{options.epochs} epochs"
-            print(f"{role}: {options.task}{f' {options.size}x{options.size}' if options.size else ''}, "
+            print(f"{role}: {options.task}{f' {options.size}x{options.size}' if options.size else ''}, {config.model}, "
                   f"{config.H_layers}+{config.L_layers} layers {config.hidden_size} wide, {length} of batch "
                   f"{options.batch_size}, learning rate {options.lr:g}, M_max {config.M_max}, {config.dtype}"
                   f"{'' if preset == name else ')'}", flush=True)

@@ -30,10 +30,11 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
+from baselines import make_model
 from data import Split, UserError, load_splits, load_task
 from evaluate import (build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write,
                       writing)
-from hrm import HRM, HRMConfig, Slots, act_step, draw_M_min
+from hrm import HRMConfig, Slots, act_step, draw_M_min
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
 
 CSV_COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy", "puzzles_per_s",
@@ -195,7 +196,7 @@ class Run:
         self.options, self.config, self.processes = options, config, processes
         self.task = {"name": task.name, **task.options}
         self.puzzles = zlib.crc32(split.inputs.tobytes())  # tells on --resume whether the data is still the same
-        self.model = HRM(config).to(processes.device)
+        self.model = make_model(config).to(processes.device)
         self.averaged = copy.deepcopy(self.model) if options.ema else self.model  # evaluated in the model's place
         if config.puzzle_positions:  # the puzzle embedding is not averaged: rows seldom in a batch would lag behind
             self.averaged.puzzle_emb = self.model.puzzle_emb

@@ -132,10 +132,10 @@ def contractive(L_cycles):
     return model
 
 
-def L_gradient(model, full_bptt):
+def L_gradient(model, gradient_steps):
     """Gradient of a loss on one segment with respect to the L-module's weights, as one vector."""
     inputs = torch.tensor([[1, 4, 2]])
-    _, logits, _, _ = model(model.initial_state(1), inputs, full_bptt=full_bptt)
+    _, logits, _, _ = model(model.initial_state(1), inputs, gradient_steps=gradient_steps)
     loss = (logits * torch.linspace(-1, 1, logits.numel(), dtype=torch.float64).view_as(logits)).sum()
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.L.parameters()))])
 
@@ -172,20 +172,20 @@ def test_one_step_gradient_is_the_first_term_of_the_neumann_series():
         errors.append(error(through_weights(total)))
         term = J.T @ term
 
-    torch.testing.assert_close(L_gradient(model, full_bptt=False), through_weights(g), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(L_gradient(model, gradient_steps=1), through_weights(g), rtol=1e-9, atol=1e-12)
     assert errors[0] > 1e-2  # the first term alone is an approximation …
     assert all(later < earlier for earlier, later in zip(errors[:8], errors[1:8]))  # … that more terms improve
     assert errors[-1] < 1e-6
-    assert error(L_gradient(model, full_bptt=True)) < 1e-6  # long back-propagation through time agrees
-    assert torch.cosine_similarity(L_gradient(model, full_bptt=False), exact, dim=0) > 0.8  # and it points the right way
+    assert error(L_gradient(model, gradient_steps=1000)) < 1e-6  # long back-propagation through time agrees
+    assert torch.cosine_similarity(L_gradient(model, gradient_steps=1), exact, dim=0) > 0.8  # and it points the right way
 
 
-def peak_memory(model, full_bptt):
+def peak_memory(model, gradient_steps):
     """Most bytes allocated at one time during forward and backward of a segment, from PyTorch's allocator."""
     inputs, _, ids = puzzles(8, model)
     z = model.initial_state(8)
     with torch.profiler.profile(profile_memory=True) as profiler:
-        _, logits, _, _ = model(z, inputs, model.puzzle_vectors(ids), full_bptt=full_bptt)
+        _, logits, _, _ = model(z, inputs, model.puzzle_vectors(ids), gradient_steps=gradient_steps)
         logits.sum().backward()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     live = np.cumsum([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
@@ -197,16 +197,16 @@ def test_peak_memory_does_not_grow_with_the_cycles():
     shallow, deep = (tiny(H_cycles=n, L_cycles=n, hidden_size=32) for n in (2, 4))  # 6 and 20 updates
     for model in (shallow, deep):
         peak_memory(model, False)  # the first call allocates gradients and caches
-    assert peak_memory(deep, full_bptt=False) < 1.02 * peak_memory(shallow, full_bptt=False)
-    assert peak_memory(deep, full_bptt=True) > 2 * peak_memory(shallow, full_bptt=True)
+    assert peak_memory(deep, gradient_steps=1) < 1.02 * peak_memory(shallow, gradient_steps=1)
+    assert peak_memory(deep, gradient_steps=1000) > 2 * peak_memory(shallow, gradient_steps=1000)
 
 
 def test_full_bptt_agrees_with_one_step_where_there_is_only_one_step():
     gradients = []
-    for full_bptt in (False, True):
+    for gradient_steps in (1, 1000):
         model = tiny(H_cycles=1, L_cycles=1)
         inputs, _, ids = puzzles(2, model)
-        _, logits, _, _ = model(model.initial_state(2), inputs, model.puzzle_vectors(ids), full_bptt=full_bptt)
+        _, logits, _, _ = model(model.initial_state(2), inputs, model.puzzle_vectors(ids), gradient_steps=gradient_steps)
         logits.square().sum().backward()
         gradients.append(model.L.blocks[0].attention.qkv.weight.grad)
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
@@ -215,14 +215,14 @@ def test_full_bptt_agrees_with_one_step_where_there_is_only_one_step():
 # -------------------------------------------------------------------------- deep supervision and ACT in training
 
 
-@pytest.mark.parametrize("full_bptt", [False, True])
-def test_no_gradient_crosses_segments(full_bptt):
+@pytest.mark.parametrize("gradient_steps", [1, 1000])
+def test_no_gradient_crosses_segments(gradient_steps):
     model = tiny()
     inputs, _, ids = puzzles(2, model)
     vectors = model.puzzle_vectors(ids)
-    z, first, _, _ = model(model.initial_state(2), inputs, vectors, full_bptt=full_bptt)
+    z, first, _, _ = model(model.initial_state(2), inputs, vectors, gradient_steps=gradient_steps)
     assert not z[0].requires_grad and not z[1].requires_grad
-    _, second, _, _ = model(z, inputs, vectors, full_bptt=full_bptt)
+    _, second, _, _ = model(z, inputs, vectors, gradient_steps=gradient_steps)
     assert torch.autograd.grad(second.sum(), first, allow_unused=True) == (None,)
 
 
