@@ -35,6 +35,7 @@ class Task:
     name = ""  # what --task calls it
     symbols = "_"  # symbols[t] writes token t in a CSV file; token 0, PAD, is never written
     aliases = {}  # other ways to write a symbol
+    blank = None  # token of the cells that are asked for, where they look alike
     default_size = 9
     default_options = {}  # the constructor's other options; their defaults say their types
     shipped = None  # folder whose train.csv and test.csv load_splits reads instead of generating
@@ -67,9 +68,24 @@ class Task:
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
         raise NotImplementedError
 
+    def symmetries(self, n, rng):
+        """n random symmetries of the puzzle: cell (n, S), where each cell comes from, and token (n, V), what each
+        token becomes. None: it has none."""
+        return None
+
+    def view(self, k, n):
+        """The k-th way to look at n puzzles, a symmetry for each: --votes asks for several of them."""
+        return self.symmetries(n, np.random.default_rng(k))
+
     def augment(self, inputs, labels, rng):
-        """A random symmetry of the puzzle, drawn for every row: inputs, labels."""
-        return inputs, labels
+        """A random symmetry for every row: inputs, labels."""
+        symmetry = self.symmetries(len(inputs), rng)
+        return (inputs, labels) if symmetry is None else (transform(inputs, *symmetry), transform(labels, *symmetry))
+
+    def easier(self, inputs, labels, share, rng):
+        """Fill in every blank with the probability share (n,) of its puzzle -> inputs."""
+        fill = (inputs == self.blank) & (rng.random(inputs.shape) < share[:, None])
+        return np.where(fill, labels, inputs)
 
     def fingerprint(self, inputs):
         """(n,) numbers, equal for puzzles that are the same up to symmetry."""
@@ -82,6 +98,10 @@ class Task:
     def check(self, inputs, answers):
         """(n,) bool: is the answer right by the rules? None: only a comparison with the label can tell."""
         return None
+
+    def keeps_rules(self, inputs, answers):
+        """(n,) bool: does the answer keep all rules that can be checked without solving the puzzle? None: no such."""
+        return self.check(inputs, answers)
 
     def problem(self, inputs, answers=None):
         """Why a row is no puzzle, or not solved by its answer: a list of n, each a str or None."""
@@ -131,6 +151,17 @@ class Task:
         show_board(ax, rows, columns)
 
 
+def transform(rows, cell, token):
+    """Apply a symmetry (see Task.symmetries) to every one of the rows (n, S)."""
+    each = np.arange(len(rows))[:, None]
+    return token[each, rows[each, cell]]
+
+
+def undo(rows, cell, token):
+    """The inverse of `transform`."""
+    return transform(rows, np.argsort(cell, axis=1), np.argsort(token, axis=1).astype(rows.dtype))
+
+
 def show_board(ax, rows, columns):
     """Square cells in a frame, row 0 on top, no axes."""
     right, bottom = columns - 0.5, rows - 0.5
@@ -162,33 +193,38 @@ class Maze(Task):
             raise UserError(f"min_path {self.min_path} is negative; use 0 or more")
         cells = np.arange(self.seq_len).reshape(self.grid)
         turned = [np.rot90(side, k) for side in (cells, cells.T) for k in range(4)]
-        self.symmetries = np.reshape(turned, (8, self.seq_len))  # where each cell comes from
+        self.orders = np.reshape(turned, (8, self.seq_len))  # where each cell comes from
 
     def generate(self, n, rng):
         if self.kind == "perfect" and (self.size < 5 or self.size % 2 == 0):
             raise UserError(f"perfect mazes have an odd size from 5 on, not {self.size}; or use kind=random")
         return maze.generate(n, self.kind, self.size, self.min_path, self.unique, rng)
 
-    def augment(self, inputs, labels, rng):
-        """One of the 8 rotations and reflections for every row."""
-        source = self.symmetries[rng.integers(8, size=len(inputs))]
-        return np.take_along_axis(inputs, source, axis=1), np.take_along_axis(labels, source, axis=1)
+    def symmetries(self, n, rng):
+        """The 8 rotations and reflections."""
+        return self.turned(rng.integers(8, size=n))
+
+    def view(self, k, n):
+        return self.turned(np.full(n, k % 8))
+
+    def turned(self, which):
+        return self.orders[which], np.tile(np.arange(self.vocab_size, dtype=np.uint8), (len(which), 1))
 
     def fingerprint(self, inputs):
-        return np.min([hash_rows(inputs[:, source]) for source in self.symmetries], axis=0)
+        return np.min([hash_rows(inputs[:, source]) for source in self.orders], axis=0)
 
     def rating(self, inputs, labels):
         """Length of the path in steps."""
         return (labels == PATH).sum(axis=1).astype(np.float32) + 1
 
-    def valid_path(self, inputs, answers):
+    def keeps_rules(self, inputs, answers):
         """(n,) bool: a path from S to G, perhaps longer than needed."""
         return maze.valid_path(inputs, answers)
 
     def check(self, inputs, answers):
         """(n,) bool: a valid path, and a shortest one; with ties, any of them."""
         shortest = maze.path_length(inputs, inputs != WALL)
-        return self.valid_path(inputs, answers) & ((answers == PATH).sum(axis=1) + 1 == shortest)
+        return self.keeps_rules(inputs, answers) & ((answers == PATH).sum(axis=1) + 1 == shortest)
 
     def problem(self, inputs, answers=None):
         starts, goals = (inputs == START).sum(axis=1), (inputs == GOAL).sum(axis=1)
@@ -199,7 +235,7 @@ class Maze(Task):
         if answers is not None:
             changed = np.where(answers == PATH, OPEN, answers) != inputs
             reasons["the answer changes the maze"] = changed.any(axis=1)
-            reasons["the answer is not a path from S to G"] = ~self.valid_path(inputs, answers)
+            reasons["the answer is not a path from S to G"] = ~self.keeps_rules(inputs, answers)
         return explain(reasons, len(inputs))
 
     def wrong_cells(self, inputs, answer, label=None):
@@ -233,6 +269,7 @@ class Sudoku(Task):
     """
     name = "sudoku"
     aliases = {"0": "."}
+    blank = 1
     default_options = {"extra": -1}  # -1: none, but 6 on the 4x4 board, as it has few minimal puzzles
     boxes = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # rows and columns of one box
 
@@ -255,20 +292,18 @@ class Sudoku(Task):
         puzzles, solutions = sudoku.generate(n, self.box, rng, extra=self.extra)
         return puzzles + np.uint8(1), solutions + np.uint8(1)
 
-    def augment(self, inputs, labels, rng):
+    def symmetries(self, n, rng):
         """For every puzzle its own order of digits, bands, stacks and the lines in them; transposition."""
-        n, (box_rows, box_columns) = len(inputs), self.box
+        box_rows, box_columns = self.box
         digits = 2 + rng.random((n, self.size)).argsort(axis=1)
         pad_and_blank = np.tile([0, 1], (n, 1))
-        new_token = np.concatenate([pad_and_blank, digits], axis=1).astype(np.uint8)  # (n, V)
+        token = np.concatenate([pad_and_blank, digits], axis=1).astype(np.uint8)  # (n, V)
         rows, columns = self.shuffled_lines(n, box_rows, rng), self.shuffled_lines(n, box_columns, rng)
-        source = rows[:, :, None] * self.size + columns[:, None, :]  # where each cell comes from
+        cell = rows[:, :, None] * self.size + columns[:, None, :]
         if box_rows == box_columns:
             transpose = rng.random((n, 1, 1)) < 0.5
-            source = np.where(transpose, rearrange(source, "n r c -> n c r"), source)
-        source = rearrange(source, "n r c -> n (r c)")
-        each = np.arange(n)[:, None]
-        return new_token[each, inputs[each, source]], new_token[each, labels[each, source]]
+            cell = np.where(transpose, rearrange(cell, "n r c -> n c r"), cell)
+        return rearrange(cell, "n r c -> n (r c)"), token
 
     def shuffled_lines(self, n, per_band, rng):
         """Random orders (n, size) of the rows: bands of per_band rows, and the rows in each, are shuffled."""

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from baselines import make_model
 from data import UserError, load_task
-from hrm import HRM, IGNORE, HRMConfig, solve
+from hrm import HRM, IGNORE, HRMConfig
+from vote import vote
 
 # ------------------------------------------------------------------------------------------------- checkpoints
 
@@ -126,30 +127,32 @@ def to_tensors(split, device):
     return [tensor.to(device) for tensor in tensors]
 
 
-def evaluate(model, task, split, processes=None, progress=False, **thinking):
+def evaluate(models, task, split, processes=None, progress=False, **thinking):
     """Solve the n puzzles of a split -> dict of "n" and of means over them: "exact" (every labelled cell is right),
     "valid" (right by the rules of the task: a maze may have several shortest paths), "cell", "segments",
     "q_halt_accuracy" (does q_halt > 0 tell right answers from wrong ones?), and "puzzles_per_s".
 
-    `processes` (see train.py) share the work; `thinking` are keyword arguments of `solve`.
+    `models` is one, or a list of models that vote. `processes` (see train.py) share the work; `thinking` are keyword arguments of
+    `vote` and `solve`.
     """
     rank, world = (processes.rank, processes.world) if processes else (0, 1)
-    device, start = next(model.parameters()).device, time.time()
+    start = time.time()
     keys = ("n", "exact", "valid", "cell", "segments", "q_halt_accuracy")
-    sums = torch.zeros(len(keys), device=device)
+    sums = torch.zeros(len(keys))
     for i in tqdm(range(rank * 500, len(split), world * 500), "evaluating", disable=not progress, leave=False):
         part = split[i : i + 500]
-        inputs, labels, puzzle_ids = to_tensors(part, device)
-        solution = solve(model, inputs, puzzle_ids, **thinking)
-        labelled = labels != IGNORE
+        solution = vote(models, task, part.inputs, part.puzzle_ids, **thinking)
+        labels = torch.from_numpy(part.labels.astype(np.int64))
+        labelled = labels != 0  # PAD
         right = ((solution.predictions == labels) & labelled).sum(-1)
         exact = right == labelled.sum(-1)
-        valid = task.check(part.inputs, solution.predictions.cpu().numpy().astype(np.uint8))
-        valid = exact if valid is None else torch.from_numpy(valid).to(device)
+        valid = task.check(part.inputs, solution.predictions.numpy().astype(np.uint8))
+        valid = exact if valid is None else torch.from_numpy(valid)
         measured = (torch.ones_like(exact), exact, valid, right / labelled.sum(-1).clamp(min=1), solution.segments,
                     (solution.q_halt > 0) == exact)
         sums += torch.stack([values.float().sum() for values in measured])
     if processes:
+        sums = sums.to(processes.device)
         processes.sum_([sums])
     n, *totals = sums.tolist()
     means = dict(zip(keys[1:], (total / n for total in totals)))
@@ -168,18 +171,19 @@ def print_table(result):
     print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")
 
 
-def report(model, task, split, out, processes, path, **thinking):
+def report(models, task, split, out, processes, path, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
-    result = evaluate(model, task, split, processes, progress=processes.rank == 0, **thinking)
+    result = evaluate(models, task, split, processes, progress=processes.rank == 0, **thinking)
     if processes.rank > 0:
         return
-    thinking["max_segments"] = thinking["max_segments"] or model.config.M_max
+    thinking["max_segments"] = thinking["max_segments"] or models[0].config.M_max
+    votes = thinking["votes"] * len(models)
     print(f"{path} on {len(split)} test puzzles, {'up to' if thinking['halt'] else 'always'} "
-          f"{thinking['max_segments']} segments each:")
+          f"{thinking['max_segments']} segments each{f', {votes} votes' if votes > 1 else ''}:")
     print_table(result)
     write(out / "eval.json", lambda temporary: temporary.write_text(json.dumps(
         {"checkpoint": str(path), **thinking, **result}, indent=2)))
-    draw_solutions(model, task, split, out / "solved.png", **thinking)
+    draw_solutions(models, task, split, out / "solved.png", **thinking)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 
 
@@ -196,12 +200,11 @@ def figure(rows, columns, width, height):
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
 
 
-def draw_solutions(model, task, split, path, **thinking):
+def draw_solutions(models, task, split, path, **thinking):
     """Eight puzzles of a split with the model's answers, as a PNG."""
     part = split[:8]
-    inputs, _, puzzle_ids = to_tensors(part, next(model.parameters()).device)
-    solution = solve(model, inputs, puzzle_ids, **thinking)
-    answers = solution.predictions.cpu().numpy().astype(np.uint8)
+    solution = vote(models, task, part.inputs, part.puzzle_ids, **thinking)
+    answers = solution.predictions.numpy().astype(np.uint8)
     sheet, axes = figure(2, 4, 12, 6.6)
     for ax in axes.flat:
         ax.axis("off")

@@ -424,12 +424,13 @@ class Solution:
 
 
 @torch.no_grad()
-def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5):
+def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5, noise=0.0, generator=None):
     """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
 
     With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and leaves the
     batch, which saves its time; the answer is the one with the highest q_halt on the way.
-    [≠] The published evaluation never stops early: halt=False.
+    [≠] The published evaluation never stops early: halt=False. `noise`: standard deviation of Gaussian noise that
+    shakes the states after each segment (see vote.py).
     """
     B, device = len(inputs), inputs.device
     max_segments = max_segments or model.config.M_max
@@ -441,6 +442,8 @@ def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confiden
     vectors, z = model.puzzle_vectors(puzzle_ids), model.initial_state(B)
     for segment in range(1, max_segments + 1):
         z, logits, q_halt, q_continue = model(z, inputs, vectors)
+        if noise:
+            z = tuple(s + noise * torch.randn(s.shape, generator=generator, device=device, dtype=s.dtype) for s in z)
         better = q_halt > solution.q_halt[active] if halt else torch.ones_like(active, dtype=torch.bool)
         rows = active[better]
         solution.predictions[rows] = logits[better].argmax(-1)

@@ -34,6 +34,8 @@ class Options:
     val_size: int = option(500, "validation puzzles, which choose best.pt; of a file, rows that are not trained on")
     test_size: int = option(None, "test puzzles (default: 1000 generated ones, or the whole file)")
     augment: bool = option(True, "a random symmetry of each puzzle every time that it is offered")
+    easier: str = option("off", "mixed: a random part of the blanks is filled in, in half of the puzzles offered; growing: "
+                                "in all, fewer and fewer over the first half of the run; off")
     steps: int = option(None, "optimiser steps (default: as many as --epochs takes)")
     epochs: int = option(20_000, "times that each training puzzle is offered")
     batch_size: int = option(768, "ACT slots, in all processes together")
@@ -53,8 +55,12 @@ class Options:
     preset: str = option("auto", "defaults for all these: cpu, paper, or auto, which looks for a GPU", runtime=True)
     out: str = option(None, "folder of the run (default: runs/TASK)", runtime=True)
     resume: str = option(None, "folder of a run to go on with", runtime=True)
-    eval: str = option(None, "checkpoint to evaluate on the test puzzles, ours or a published one", runtime=True)
+    eval: list = option(None, "checkpoint to evaluate on the test puzzles, ours or a published one; several vote", runtime=True)
     max_segments: int = option(None, "segments per puzzle in --eval (default: the model's M_max)", runtime=True)
+    votes: int = option(1, "answers proposed per puzzle in --eval, of which one is chosen (see vote.py)", runtime=True)
+    views: bool = option(True, "each vote sees the puzzle under another symmetry", runtime=True)
+    noise: float = option(0.0, "of the votes after the first: standard deviation of noise on the states", runtime=True)
+    choose: str = option("valid", "an answer that keeps the rules, else by majority; or just majority, or q", runtime=True)
     device: str = option("auto", "auto, cpu, cuda or mps", runtime=True)
     compile: bool = option(None, "torch.compile (default: on CUDA, and on the CPU for 1000 steps or more)", runtime=True)
     accumulate: int = option(1, "micro-batches per step, to save memory; the result is the same", runtime=True)
@@ -103,7 +109,7 @@ def parse(argv, description):
     for title, known in groups.items():
         group = parser.add_argument_group(f"{title}; the paper's values in brackets")
         for name, f in known.items():
-            kind = {"action": argparse.BooleanOptionalAction} if f.type is bool else {"type": f.type}
+            kind = {bool: {"action": argparse.BooleanOptionalAction}, list: {"nargs": "+"}}.get(f.type, {"type": f.type})
             default = "" if f.default is None or f.default == "" else f" [{f.default}]"
             group.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f.metadata.get("help", "") + default, **kind)
     return vars(parser.parse_args(argv))
@@ -153,6 +159,8 @@ def check_ranges(options):
     for name in ("lr_end", "warmup", "weight_decay", "puzzle_lr", "puzzle_weight_decay", "val_size", "seed"):
         if not 0 <= getattr(options, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must not be negative")
+    if options.easier not in ("off", "mixed", "growing"):
+        raise UserError(f"--easier {options.easier} is unknown; choose off, mixed or growing")
     if not 0 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence} must lie between 0 and 1")
     if not (0 <= options.ema < 1 and 0 <= options.grow_M_max <= 1):

@@ -35,6 +35,7 @@ from data import Split, UserError, load_splits, load_task
 from evaluate import (build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write,
                       writing)
 from hrm import HRMConfig, Slots, act_step, draw_M_min
+from vote import check_vote
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
 
 CSV_COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy", "puzzles_per_s",
@@ -108,6 +109,11 @@ def M_max_at(step, steps, M_max, grow):
 # ------------------------------------------------------------------------------------------------------- data
 
 
+def easier_share(recipe, step, steps, random):
+    """How large a part of its blanks each puzzle may have filled in (B,), from uniform random numbers (B,)."""
+    return (random < 0.5) if recipe == "mixed" else np.full(len(random), max(0.0, 1 - 2 * step / steps))
+
+
 @functools.lru_cache(maxsize=2)
 def epoch_order(n, epoch, seed):
     return np.random.default_rng([seed, epoch]).permutation(n)
@@ -133,6 +139,9 @@ def offers(task, split, run, steps):
         inputs, labels = split.inputs[rows], split.labels[rows]
         if options.augment:
             inputs, labels = task.augment(inputs, labels, rng)
+        if options.easier != "off":
+            share = rng.random(len(inputs)) * easier_share(options.easier, step, steps, rng.random(len(inputs)))
+            inputs = task.easier(inputs, labels, share, rng)
         M_max = M_max_at(step, steps, run.config.M_max, options.grow_M_max)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
@@ -385,6 +394,9 @@ def train_command(given, processes):
         if (out / "last.pt").exists():
             raise UserError(f"{out} already holds a run; go on with it: --resume {out}, or begin another: --out FOLDER")
         task = load_task(options.task, options.data, **task_keywords(options))
+        check_vote(task, options.votes, options.noise, options.views, options.choose)
+        if options.easier != "off" and task.blank is None:
+            raise UserError(f"--easier {options.easier}: the task {task.name} has no blanks to fill in; leave it out")
         config = None
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed,
                          progress=processes.rank == 0)
@@ -418,24 +430,35 @@ def train_command(given, processes):
     best = out / "best.pt" if run.best >= 0 else out / "last.pt"
     model, task, _ = load_model(best)
     model.to(processes.device)
-    report(model, task, splits["test"], out, processes, best, max_segments=options.max_segments, halt=options.halt,
-           confidence=options.confidence)
+    report([model], task, splits["test"], out, processes, best, **thinking(options))
     return 0
 
 
+def thinking(options):
+    """The options of `vote` and `solve`."""
+    return {name: getattr(options, name) for name in ("max_segments", "halt", "confidence", "votes", "noise", "views",
+                                                      "choose", "seed")}
+
+
 def evaluate_command(given, processes):
-    path = Path(given["eval"])
     asked = Options(**{name: value for name, value in given.items() if name in OPTIONS})
     check_ranges(asked)
     sizes = {name: value for name, value in given.items() if name in SIZES}
-    model, task, trained = load_model(path, given.get("task"), task_keywords(asked), **sizes)
+    loaded = [load_model(path, given.get("task"), task_keywords(asked), **sizes) for path in given["eval"]]
+    models, tasks, (trained, *_) = zip(*loaded)
+    path, task = Path(given["eval"][0]), tasks[0]
+    for other, its_task in zip(given["eval"], tasks):
+        if (its_task.name, its_task.options) != (task.name, task.options):
+            raise UserError(f"{other} was trained for another task than {path}; only checkpoints of one task can vote")
     options = Options(**{**trained, **{name: value for name, value in given.items() if name in OPTIONS}})
     if "data" in given and "test_size" not in given:
         options.test_size = None
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed)
     out = Path(asked.out or (path if path.is_dir() else path.parent))
-    report(model.to(processes.device), task, splits["test"], out, processes, path, max_segments=asked.max_segments,
-           halt=options.halt, confidence=options.confidence)
+    options.max_segments = asked.max_segments
+    check_vote(task, options.votes, options.noise, options.views, options.choose)
+    report([model.to(processes.device) for model in models], task, splits["test"], out, processes,
+           " ".join(given["eval"]), **thinking(options))
 
 
 def main(argv=None):

@@ -81,7 +81,7 @@ def test_mazes_against_brute_force(options):
             rooms = maze.reshape(task.grid)[1::2, 1::2]
             assert (rooms != WALL).all() and START in rooms and GOAL in rooms
     assert (task.rating(inputs, labels) == [follow(label, task.size) for label in labels]).all()
-    assert task.check(inputs, labels).all() and task.valid_path(inputs, labels).all()
+    assert task.check(inputs, labels).all() and task.keeps_rules(inputs, labels).all()
     assert task.problem(inputs) == task.problem(inputs, labels) == [None] * n
 
 
@@ -125,7 +125,7 @@ def test_maze_check_judges_by_the_rules():
     inputs = task.encode([maze] * (2 + len(wrong)))
     answers = task.encode([right, detour, *wrong])
     assert task.check(inputs, answers).tolist() == [True, False] + [False] * len(wrong)
-    assert task.valid_path(inputs, answers).tolist() == [True, True] + [False] * len(wrong)
+    assert task.keeps_rules(inputs, answers).tolist() == [True, True] + [False] * len(wrong)
     tie = task.encode(["S   " "    " "  G " "####"] * 2)
     both = task.encode(["Soo " "  o " "  G " "####", "S   " "ooo " "  G " "####"])
     assert task.check(tie, both).all()  # any shortest path will do

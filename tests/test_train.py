@@ -448,6 +448,9 @@ class Even(SimpleNamespace):
     def check(self, inputs, answers):
         return answers[:, 1] % 2 == 0
 
+    def keeps_rules(self, inputs, answers):
+        return None
+
 
 @pytest.mark.parametrize("n", [1, 500, 501, 1203])
 def test_evaluation_against_counting(n):
@@ -471,7 +474,7 @@ def test_evaluation_against_counting(n):
         assert result[name] == pytest.approx(total / n, rel=1e-5), name
     assert evaluate(Copycat(), Even(), split, halt=False)["segments"] == 4
     assert evaluate(Copycat(), Even(), split, max_segments=2, halt=False)["segments"] == 2
-    assert evaluate(Copycat(), SimpleNamespace(check=lambda *_: None), split)["valid"] == result["exact"]
+    assert evaluate(Copycat(), SimpleNamespace(check=lambda *_: None, keeps_rules=lambda *_: None), split)["valid"] == result["exact"]
 
     sent = []  # the same puzzles shared by two processes, one after the other
 
@@ -480,13 +483,13 @@ def test_evaluation_against_counting(n):
         tensors[0].copy_(sum(sent))
 
     for rank in (1, 0):
-        processes = SimpleNamespace(rank=rank, world=2, sum_=sum_)
+        processes = SimpleNamespace(rank=rank, world=2, sum_=sum_, device=torch.device("cpu"))
         if rank == 0 or n > 500:
             shared = evaluate(Copycat(), Even(), split, processes)
     assert {**shared, "puzzles_per_s": 0} == pytest.approx({**result, "puzzles_per_s": 0}, rel=1e-5)
 
 
-RESULT = {"checkpoint", "max_segments", "halt", "confidence", "n", "exact", "valid", "cell", "segments", "q_halt_accuracy",
+RESULT = {"checkpoint", "max_segments", "halt", "confidence", "votes", "noise", "views", "choose", "seed", "n", "exact", "valid", "cell", "segments", "q_halt_accuracy",
           "puzzles_per_s"}
 
 
