@@ -27,7 +27,7 @@ from published import (SPLITS, Split, UserError, board_size, cached, convert, ex
 
 ROOT = Path(__file__).resolve().parent
 DARK, GREY, PALE, WHITE = "#2f3640", "#9aa5b1", "#dde2e7", "#ffffff"
-BLUE, LIGHT_BLUE, VERMILLION = "#0072b2", "#8ecae6", "#d55e00"  # told apart by colour-blind readers too
+BLUE, LIGHT_BLUE, VERMILLION, LILAC = "#0072b2", "#8ecae6", "#d55e00", "#cc79a7"  # told apart by colour-blind readers too
 
 
 class Task:

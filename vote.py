@@ -3,23 +3,21 @@
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16               # 16 symmetric views of every puzzle
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16 --no-views --noise 0.5     # 16 disturbed trajectories
     python train.py --eval seed0/best.pt seed1/best.pt seed2/best.pt          # an ensemble of checkpoints
-    python vote.py checkpoints/sudoku-6x6.pt --out figures/                   # accuracy against compute, as a plot
+    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt       # accuracy against compute, as a plot
 
 HRM often fails on one view of a puzzle and solves another, with its digits renamed or its rows swapped: Ren & Liu (arXiv
 2601.10679) took Sudoku-Extreme from 54.5 % to 96.9 % by votes over views and checkpoints, with easier puzzles in training.
 Noise on the state lets a trajectory leave a wrong fixed point (Probabilistic TRM, arXiv 2605.19943: 87.4 to 98.75 %).
 """
 
-import argparse
-import csv
 import itertools
-import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from data import UserError, hash_rows, load_splits, load_task, transform, undo
+from data import UserError, hash_rows, transform, undo
 from hrm import Solution, solve
 
 RULES = ("valid", "majority", "q")
@@ -39,24 +37,29 @@ def check_vote(task, votes, noise, views, choose):
                         f"its `symmetries`")
 
 
-def vote(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, choose="valid", seed=0, **thinking):
-    """Answer puzzles (n, S) uint8, from `votes` proposals by each of the models (one, or a list) -> Solution on the CPU.
+@dataclass
+class Proposals:
+    """K answers to each of n puzzles, in the order in which they were made."""
+
+    answers: np.ndarray  # (K, n, S) uint8, as answers to the puzzle itself, whatever view it was seen in
+    q_halt: np.ndarray  # (K, n) float32, -inf where no answer was asked for
+    valid: np.ndarray  # (K, n) bool: keeps the rules; False where the task cannot tell
+    segments: np.ndarray  # (K, n)
+
+
+def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, until_valid=False, seed=0, **thinking):
+    """`votes` answers by each of the models to puzzles (n, S) uint8 -> Proposals.
 
     Vote 0 is the puzzle as it is; the others are symmetric views (`views`), thought about with Gaussian noise of
-    standard deviation `noise` on the states after each segment. The answer is
-      "majority"  the one proposed most often, ties by the mean of σ(q_halt),
-      "valid"     the same, but only among answers that keep the rules, if there are any; a puzzle with such an answer
-                  needs no further proposals, so easy puzzles cost no more than before,
-      "q"         the one of the highest q_halt.
-    `thinking` goes to `solve`. segments (n,) counts those of all proposals together.
+    standard deviation `noise` on the states after each segment. `until_valid`: a puzzle with an answer that keeps the
+    rules needs no further ones. `thinking` goes to `solve`.
     """
-    models = models if isinstance(models, (list, tuple)) else [models]
     n, device = len(inputs), next(models[0].parameters()).device
     puzzle_ids = np.zeros(n, np.int64) if puzzle_ids is None else np.asarray(puzzle_ids)
-    answers = np.zeros((votes * len(models), *inputs.shape), np.uint8)
-    q_halt = np.full((votes * len(models), n), -np.inf, np.float32)
-    valid, segments = np.zeros(q_halt.shape, bool), np.zeros(n, np.int64)
-    rows = np.arange(n)  # puzzles that still want proposals
+    K = votes * len(models)
+    made = Proposals(np.zeros((K, *inputs.shape), np.uint8), np.full((K, n), -np.inf, np.float32),
+                     np.zeros((K, n), bool), np.zeros((K, n), np.int64))
+    rows = np.arange(n)  # puzzles that still want answers
     generator = torch.Generator(device).manual_seed(seed)
     for k, (v, model) in enumerate(itertools.product(range(votes), models)):
         view = task.view(v, len(rows)) if views and v > 0 else None
@@ -64,20 +67,33 @@ def vote(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, 
         given = [torch.from_numpy(array.astype(np.int64)).to(device) for array in (seen, puzzle_ids[rows])]
         solution = solve(model, *given, noise=noise if v > 0 else 0.0, generator=generator, **thinking)
         answer = solution.predictions.cpu().numpy().astype(np.uint8)
-        answers[k, rows] = answer if view is None else undo(answer, *view)
-        q_halt[k, rows] = solution.q_halt.float().cpu().numpy()
-        segments[rows] += solution.segments.cpu().numpy()
-        if choose == "valid":
-            keeps = task.keeps_rules(inputs[rows], answers[k, rows])
-            if keeps is not None:
-                valid[k, rows] = keeps
-                rows = rows[~keeps]
+        made.answers[k, rows] = answer if view is None else undo(answer, *view)
+        made.q_halt[k, rows] = solution.q_halt.float().cpu().numpy()
+        made.segments[k, rows] = solution.segments.cpu().numpy()
+        keeps = task.keeps_rules(inputs[rows], made.answers[k, rows])
+        if keeps is not None:
+            made.valid[k, rows] = keeps
+            rows = rows[~keeps] if until_valid else rows
         if not len(rows):
             break
-    best = best_of(answers, q_halt, valid, choose)
-    each = np.arange(n)
-    return Solution(torch.from_numpy(answers[best, each].astype(np.int64)), torch.from_numpy(segments),
-                    torch.from_numpy(q_halt[best, each]), torch.zeros(n))
+    return made
+
+
+def vote(models, task, inputs, puzzle_ids=None, choose="valid", **proposing):
+    """Answer puzzles (n, S) uint8 with a model, or a list of models -> Solution on the CPU.
+
+    `proposing`: keyword arguments of `propose`. Of the proposals,
+      "majority"  is the one made most often, ties by the mean of σ(q_halt),
+      "valid"     the same, but only among answers that keep the rules, if there are any; the first of these ends the
+                  search, so easy puzzles cost no more than without votes,
+      "q"         the one of the highest q_halt.
+    segments (n,) counts those of all proposals together.
+    """
+    models = models if isinstance(models, (list, tuple)) else [models]
+    made = propose(models, task, inputs, puzzle_ids, until_valid=choose == "valid", **proposing)
+    best, each = best_of(made.answers, made.q_halt, made.valid, choose), np.arange(len(inputs))
+    return Solution(torch.from_numpy(made.answers[best, each].astype(np.int64)), torch.from_numpy(made.segments.sum(axis=0)),
+                    torch.from_numpy(made.q_halt[best, each]), torch.zeros(len(inputs)))
 
 
 def best_of(answers, q_halt, valid, choose):
@@ -92,3 +108,34 @@ def best_of(answers, q_halt, valid, choose):
     count = same.sum(axis=1)
     mean = (same * probability[None]).sum(axis=1) / np.maximum(count, 1)  # of the proposals that agree; in 0..1
     return (np.where(valid & (choose == "valid"), K + 1, 0) + count + 0.999 * mean).argmax(axis=0)
+
+
+# ------------------------------------------------------------------------------------- accuracy against compute
+
+def compare(model, task, split, confidence, votes=16, noises=(0.3, 1.0), progress=True):
+    """Every strategy on the same puzzles -> rows of dicts: strategy, votes, segments (mean per puzzle, all votes
+    together), exact (share solved), n."""
+    table, M_max = [], model.config.M_max
+
+    def add(strategy, K, segments, answers):
+        exact = ((answers == split.labels) | (split.labels == 0)).all(axis=1).mean()
+        table.append({"strategy": strategy, "votes": K, "segments": segments.mean(), "exact": exact, "n": len(split)})
+
+    halting = {"halt": True, "confidence": confidence}
+    runs = [("views", dict(votes=votes, **halting))]
+    runs += [(f"noise {noise:g}", dict(votes=votes, views=False, noise=noise, **halting)) for noise in noises]
+    runs += [("fixed M", dict(halt=False, max_segments=M)) for M in (1, 2, M_max // 2, M_max, 2 * M_max, 4 * M_max)]
+    for strategy, keywords in tqdm(runs, "strategies", disable=not progress):
+        made = propose([model], task, split.inputs, split.puzzle_ids, **keywords)
+        if strategy == "fixed M":
+            add(strategy, 1, made.segments[0], made.answers[0])
+            continue
+        for K in (k for k in (1, 2, 4, 8, 16, 32) if k <= votes):
+            answers, q_halt, valid, segments = made.answers[:K], made.q_halt[:K], made.valid[:K], made.segments[:K]
+            for choose in RULES:
+                best = best_of(answers, q_halt, valid, choose)
+                # "valid" ends a puzzle's search at its first valid answer: what comes after it is not counted.
+                wanted = ~np.logical_or.accumulate(np.vstack([np.zeros_like(valid[:1]), valid[:-1]]))
+                add(f"{strategy}, {choose}", K, (segments * wanted if choose == "valid" else segments).sum(axis=0),
+                    answers[best, np.arange(len(split))])
+    return table
