@@ -167,8 +167,10 @@ def print_table(result):
     print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")
 
 
-def report(model, task, split, out, processes, path, **thinking):
+def report(model, task, split, out, processes, path, votes=None, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
+    if task.report:
+        return task.report(model, task, split, out, processes, path, votes=votes, **thinking)
     result = evaluate(model, task, split, processes, progress=processes.rank == 0, **thinking)
     if processes.rank > 0:
         return

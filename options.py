@@ -26,7 +26,7 @@ class Options:
     Those marked `runtime` do not change what is learned; all others must stay as they are on --resume.
     """
 
-    task: str = option("maze", "maze, sudoku, or a task of your own from NAME.py in this folder")
+    task: str = option("maze", "maze, sudoku, arc1, arc2, or a task of your own from NAME.py in this folder")
     size: int = option(None, "side of the board (default: the preset's, or that of --data)")
     task_options: str = option("", "further options of the task, such as 'kind=random min_path=20'")
     data: str = option(None, "folder with train.csv and test.csv, or OWNER/NAME on Hugging Face (default: generated)")
@@ -55,6 +55,7 @@ class Options:
     resume: str = option(None, "folder of a run to go on with", runtime=True)
     eval: str = option(None, "checkpoint to evaluate on the test puzzles, ours or a published one", runtime=True)
     max_segments: int = option(None, "segments per puzzle in --eval (default: the model's M_max)", runtime=True)
+    votes: int = option(None, "ARC: how many variants of a test grid vote on the answer (default: all)", runtime=True)
     device: str = option("auto", "auto, cpu, cuda or mps", runtime=True)
     compile: bool = option(None, "torch.compile (default: on CUDA, and on the CPU for 1000 steps or more)", runtime=True)
     accumulate: int = option(1, "micro-batches per step, to save memory; the result is the same", runtime=True)
@@ -65,11 +66,16 @@ class Options:
 OPTIONS = {f.name: f for f in fields(Options)}
 SIZES = {f.name: f for f in fields(HRMConfig) if f.name not in ("vocab_size", "seq_len", "num_puzzles")}
 
+PAPER_ARC = {"size": 30, "weight_decay": 0.1, "puzzle_lr": 1e-2, "puzzle_weight_decay": 0.1, "epochs": 100_000,
+             "save_every": 5000}  # a checkpoint holds gigabytes of puzzle embedding
+
 # What a preset changes in the defaults above and in HRMConfig's. "paper" is what the paper and its code say.
 PRESETS = {
     "paper": {
         "maze": {"size": 30, "task_options": "kind=random min_path=110", "augment": False},
         "sudoku": {"size": 9},
+        "arc1": PAPER_ARC,
+        "arc2": PAPER_ARC,
     },
     # Deviations from the paper that let two CPU cores learn in minutes; the README says what each is worth.
     "cpu": {
@@ -83,6 +89,7 @@ PRESETS = {
         },
         "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
+        "arc1": {"size": 6, "task_options": "max_grid=6 augmentations=100", "puzzle_lr": 1e-2, "batch_size": 64},
     },
 }
 
@@ -143,7 +150,7 @@ def task_keywords(options):
 def check_ranges(options):
     """Refuse values that make no sense."""
     for name in ("train_size", "batch_size", "accumulate", "epochs", "eval_every", "save_every", "log_every", "lr",
-                 "max_segments"):
+                 "max_segments", "votes"):
         if getattr(options, name) is not None and not 0 < getattr(options, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must be greater than 0")
     for name in ("lr_end", "warmup", "weight_decay", "puzzle_lr", "puzzle_weight_decay", "val_size", "seed"):

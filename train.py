@@ -11,7 +11,6 @@ a function of (seed, step), so that a run which is stopped and resumed, or split
 """
 
 import copy
-import functools
 import json
 import math
 import os
@@ -30,7 +29,7 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from data import Split, UserError, load_splits, load_task
+from data import UserError, load_splits, load_task
 from evaluate import (build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write,
                       writing)
 from hrm import HRM, HRMConfig, Slots, act_step, draw_M_min
@@ -107,17 +106,6 @@ def M_max_at(step, steps, M_max, grow):
 # ------------------------------------------------------------------------------------------------------- data
 
 
-@functools.lru_cache(maxsize=2)
-def epoch_order(n, epoch, seed):
-    return np.random.default_rng([seed, epoch]).permutation(n)
-
-
-def offered_rows(n, batch_size, step, seed):
-    """Which of n training puzzles this step offers (batch_size,): one endless row of shuffled epochs, cut up."""
-    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
-    return np.concatenate([epoch_order(n, e, seed)[place[epoch == e]] for e in np.unique(epoch)])
-
-
 def offers(task, split, run, steps):
     """From run.step on: (step, M_max, micro-batches), each micro-batch (inputs, labels, puzzle_ids, M_min).
 
@@ -128,14 +116,10 @@ def offers(task, split, run, steps):
 
     def make(step):
         rng = np.random.default_rng([options.seed, step, 1])
-        rows = offered_rows(len(split), options.batch_size, step, options.seed)
-        inputs, labels = split.inputs[rows], split.labels[rows]
-        if options.augment:
-            inputs, labels = task.augment(inputs, labels, rng)
+        batch = to_tensors(task.offer(split, step, options, rng), processes.device)
         M_max = M_max_at(step, steps, run.config.M_max, options.grow_M_max)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-        batch = to_tensors(Split(inputs, labels, split.puzzle_ids[rows], split.rating[rows]), processes.device)
         whole = (*batch, M_min.to(processes.device))
         return M_max, list(zip(*(processes.mine(tensor).chunk(options.accumulate) for tensor in whole)))
 
@@ -196,9 +180,10 @@ class Run:
         self.task = {"name": task.name, **task.options}
         self.puzzles = zlib.crc32(split.inputs.tobytes())  # tells on --resume whether the data is still the same
         self.model = HRM(config).to(processes.device)
-        self.averaged = copy.deepcopy(self.model) if options.ema else self.model  # evaluated in the model's place
-        if config.puzzle_positions:  # the puzzle embedding is not averaged: rows seldom in a batch would lag behind
-            self.averaged.puzzle_emb = self.model.puzzle_emb
+        # The average is evaluated in the model's place. It shares the puzzle embedding, which is large, and whose rows
+        # are seldom in a batch: an average would lag behind.
+        table = getattr(self.model, "puzzle_emb", None)
+        self.averaged = copy.deepcopy(self.model, {id(table): table}) if options.ema else self.model
         self.optimizer = AdamAtan2(self.model.parameters(), options.lr, options.weight_decay)
         B = options.batch_size // processes.world // options.accumulate
         shape = [torch.zeros(B, *rest, dtype=torch.long, device=processes.device) for rest in ([task.seq_len],) * 2 + ([],)]
@@ -388,7 +373,7 @@ def train_command(given, processes):
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed,
                          progress=processes.rank == 0)
     if config is None:
-        puzzles = 1 + max(int(split.puzzle_ids.max(initial=0)) for split in splits.values())
+        puzzles = max(split.num_puzzles for split in splits.values())
         config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len, num_puzzles=puzzles, **sizes)
     steps = check(options, len(splits["train"]), processes)
     run = Run(options, config, task, splits["train"], processes)
@@ -417,8 +402,8 @@ def train_command(given, processes):
     best = out / "best.pt" if run.best >= 0 else out / "last.pt"
     model, task, _ = load_model(best)
     model.to(processes.device)
-    report(model, task, splits["test"], out, processes, best, max_segments=options.max_segments, halt=options.halt,
-           confidence=options.confidence)
+    report(model, task, splits["test"], out, processes, best, options.votes, max_segments=options.max_segments,
+           halt=options.halt, confidence=options.confidence)
     return 0
 
 
@@ -433,8 +418,8 @@ def evaluate_command(given, processes):
         options.test_size = None
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed)
     out = Path(asked.out or (path if path.is_dir() else path.parent))
-    report(model.to(processes.device), task, splits["test"], out, processes, path, max_segments=asked.max_segments,
-           halt=options.halt, confidence=options.confidence)
+    report(model.to(processes.device), task, splits["test"], out, processes, path, asked.votes,
+           max_segments=asked.max_segments, halt=options.halt, confidence=options.confidence)
 
 
 def main(argv=None):

@@ -22,6 +22,7 @@ import torch
 import torch._dynamo  # every optimiser imports it; here, so that the fork server has it
 
 import evaluate as evaluation
+import published
 import train
 from data import Split, UserError, load_splits, load_task
 from evaluate import evaluate, load_model
@@ -350,13 +351,13 @@ def test_M_max_doubles_over_the_first_half():
 @pytest.mark.parametrize("n, batch", [(10, 4), (4, 10), (7, 7)])
 def test_every_epoch_offers_each_puzzle_once(n, batch):
     steps = 3 * n
-    rows = np.concatenate([train.offered_rows(n, batch, step, seed=1) for step in range(steps)])
+    rows = np.concatenate([published.offered_rows(n, batch, step, seed=1) for step in range(steps)])
     epochs = rows[: len(rows) // n * n].reshape(-1, n)
     assert (np.sort(epochs) == np.arange(n)).all() and len(epochs) == 3 * batch
     assert len({tuple(epoch) for epoch in epochs}) > 1  # another order every time
-    train.epoch_order.cache_clear()
-    assert (train.offered_rows(n, batch, 5, seed=1) == rows[5 * batch : 6 * batch]).all()
-    assert (train.offered_rows(n, batch, 5, seed=2) != rows[5 * batch : 6 * batch]).any()
+    published.epoch_order.cache_clear()
+    assert (published.offered_rows(n, batch, 5, seed=1) == rows[5 * batch : 6 * batch]).all()
+    assert (published.offered_rows(n, batch, 5, seed=2) != rows[5 * batch : 6 * batch]).any()
 
 
 CPU = SimpleNamespace(rank=1, world=1, device=torch.device("cpu"))
