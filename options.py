@@ -89,7 +89,7 @@ PRESETS = {
         },
         "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
-        "arc1": {"size": 6, "task_options": "max_grid=6 augmentations=100", "puzzle_lr": 1e-2, "batch_size": 64},
+        "arc1": {"size": 6, "task_options": "augmentations=100", "puzzle_lr": 3e-2, "batch_size": 64},
     },
 }
 
@@ -122,7 +122,8 @@ def choose(given, processes):
     name = auto if asked == "auto" else asked
     for preset in sorted(PRESETS, key=lambda preset: preset != name, reverse=True):  # the chosen one last
         values = {**PRESETS[preset].get("all", {}), **PRESETS[preset].get(given.get("task", "maze"), {}), **given}
-        if "data" in given:  # the file knows its size, and options of generated puzzles do not apply
+        if "data" in given and given.get("task") not in ("arc1", "arc2"):
+            # the file knows its size, and options of generated puzzles do not apply
             values.update({"size": given.get("size"), "task_options": given.get("task_options", "")})
         options = Options(**{key: value for key, value in values.items() if key in OPTIONS})
         sizes = {key: value for key, value in values.items() if key in SIZES}

@@ -24,6 +24,7 @@ import torch._dynamo  # every optimiser imports it; here, so that the fork serve
 import evaluate as evaluation
 import published
 import train
+import vote
 from data import Split, UserError, load_splits, load_task
 from evaluate import evaluate, load_model
 from hrm import HRM, HRMConfig, Slots, act_step
@@ -126,6 +127,7 @@ def forked(folder, arguments, number=None, rows=0, seconds=0.0, sabotage=None, n
                                       MASTER_PORT=str(port))
                 torch.set_num_threads(1)
                 train.draw_curves = evaluation.draw_solutions = lambda *_, **options: None  # saves half of the time
+                vote.draw_attempts = vote.draw_steps = train.draw_curves
                 die_in(sabotage, n)
                 status = train.main(arguments)
                 sys.stdout.flush()
