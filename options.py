@@ -89,7 +89,8 @@ PRESETS = {
         },
         "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
-        "arc1": {"size": 6, "task_options": "augmentations=100", "puzzle_lr": 3e-2, "batch_size": 64},
+        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,
+                 "batch_size": 64, "steps": 4500},
     },
 }
 
