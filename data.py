@@ -23,7 +23,7 @@ import maze
 import sudoku
 from maze import GOAL, OPEN, PATH, START, WALL
 from published import (SPLITS, Split, UserError, board_size, cached, convert, explain, find_files,  # noqa: F401
-                       hash_rows, make_split, read_splits)
+                       hash_rows, make_split, offered_rows, read_splits)
 
 ROOT = Path(__file__).resolve().parent
 DARK, GREY, PALE, WHITE = "#2f3640", "#9aa5b1", "#dde2e7", "#ffffff"
@@ -39,6 +39,7 @@ class Task:
     default_size = 9
     default_options = {}  # the constructor's other options; their defaults say their types
     shipped = None  # folder whose train.csv and test.csv load_splits reads instead of generating
+    load = report = None  # arc.py's in place of load_splits and evaluate.report
 
     def __init__(self, size=None, **options):
         self.options = {"size": self.default_size, **self.default_options}
@@ -50,6 +51,11 @@ class Task:
         vars(self).update(self.options)  # self.size, ...; load_task(name, **options) makes the same task
         if self.size < 1:
             raise UserError(f"size {self.size} is no board size; pass a positive number")
+
+    @staticmethod
+    def file_size(data):
+        """Side of the boards in the files of `data`."""
+        return board_size(*find_files(data).values())
 
     @property
     def grid(self):
@@ -86,6 +92,13 @@ class Task:
         """Fill in every blank with the probability share (n,) of its puzzle -> inputs."""
         fill = (inputs == self.blank) & (rng.random(inputs.shape) < share[:, None])
         return np.where(fill, labels, inputs)
+
+    def offer(self, split, step, options, rng):
+        """The training puzzles that this step offers -> Split; a function of (options.seed, step) alone."""
+        part = split[offered_rows(len(split), options.batch_size, step, options.seed)]
+        if options.augment:
+            part.inputs, part.labels = self.augment(part.inputs, part.labels, rng)
+        return part
 
     def fingerprint(self, inputs):
         """(n,) numbers, equal for puzzles that are the same up to symmetry."""
@@ -149,6 +162,28 @@ class Task:
         ax.hlines(np.arange(rows + 1) - 0.5, -0.5, columns - 0.5, color=GREY, lw=0.6)
         ax.vlines(np.arange(columns + 1) - 0.5, -0.5, rows - 0.5, color=GREY, lw=0.6)
         show_board(ax, rows, columns)
+
+    def draw_examples(self, split, out):
+        """A PNG of the puzzles of a split with their solutions."""
+        import matplotlib
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+
+        columns = min(4, len(split))
+        rows = -(-len(split) // columns)
+        figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 3.4 * rows), squeeze=False)
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, inputs, label, rating in zip(axes.flat, split.inputs, split.labels, split.rating):
+            self.draw(ax, inputs, label)
+            if not np.isnan(rating):
+                ax.set_title(f"rating {rating:g}", fontsize=9, color=DARK)
+        figure.tight_layout()
+        try:
+            figure.savefig(out, dpi=120, bbox_inches="tight")
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot write {out}: {error}; pass another --out") from None
+        print(f"{len(split)} {self.name} puzzles of {self.grid[0]} x {self.grid[1]} with their solutions: {out}")
 
 
 def transform(rows, cell, token):
@@ -372,7 +407,7 @@ def load_task(name, data=None, **options):
         raise UserError(f"unknown task {name!r}; there are {', '.join(known_tasks())}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")
     if data is not None and options.get("size") is None:
-        options["size"] = board_size(*find_files(data).values())
+        options["size"] = known_tasks()[name].file_size(data)
     return known_tasks()[name](**options)
 
 
@@ -385,7 +420,8 @@ def parse_options(text):
 
 
 def known_tasks():
-    return {task.name: task for task in Task.__subclasses__()}
+    from arc import Arc2  # here, as arc.py's tasks are subclasses too
+    return {task.name: task for task in (*Task.__subclasses__(), Arc2)}
 
 
 def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, seed=0, cache="data/cache",
@@ -401,6 +437,8 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     for what, size in [("train_size", train_size), ("val_size", val_size), ("test_size", test_size)]:
         if size is not None and size < (0 if what == "val_size" else 1):
             raise UserError(f"{what} {size} is too small; pass a positive number")
+    if task.load:
+        return task.load(data, test_size, progress)
     if data is not None or task.shipped is not None:
         return read_splits(task, data or task.shipped, train_size, val_size, test_size, seed)
 
@@ -463,33 +501,11 @@ def main():
             raise UserError(f"--show {args.show} is out of range; pass 1 to 100")
         task = load_task(args.task, args.data, **{"size": args.size, **parse_options(args.task_options)})
         splits = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)
-        draw_examples(task, splits["test"], args.out)
+        task.draw_examples(splits["test"], args.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def draw_examples(task, split, out):
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    columns = min(4, len(split))
-    rows = -(-len(split) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 3.4 * rows), squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, inputs, label, rating in zip(axes.flat, split.inputs, split.labels, split.rating):
-        task.draw(ax, inputs, label)
-        if not np.isnan(rating):
-            ax.set_title(f"rating {rating:g}", fontsize=9, color=DARK)
-    figure.tight_layout()
-    try:
-        figure.savefig(out, dpi=120, bbox_inches="tight")
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {out}: {error}; pass another --out") from None
-    print(f"{len(split)} {task.name} puzzles of {task.grid[0]} x {task.grid[1]} with their solutions: {out}")
 
 
 if __name__ == "__main__":

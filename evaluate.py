@@ -173,6 +173,9 @@ def print_table(result):
 
 def report(models, task, split, out, processes, path, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
+    if task.report:
+        return task.report(models, task, split, out, processes, path, **thinking)
+    thinking["votes"] = thinking["votes"] or 1
     result = evaluate(models, task, split, processes, progress=processes.rank == 0, **thinking)
     if processes.rank > 0:
         return

@@ -26,7 +26,7 @@ class Options:
     Those marked `runtime` do not change what is learned; all others must stay as they are on --resume.
     """
 
-    task: str = option("maze", "maze, sudoku, or a task of your own from NAME.py in this folder")
+    task: str = option("maze", "maze, sudoku, arc1, arc2, or a task of your own from NAME.py in this folder")
     size: int = option(None, "side of the board (default: the preset's, or that of --data)")
     task_options: str = option("", "further options of the task, such as 'kind=random min_path=20'")
     data: str = option(None, "folder with train.csv and test.csv, or OWNER/NAME on Hugging Face (default: generated)")
@@ -57,7 +57,8 @@ class Options:
     resume: str = option(None, "folder of a run to go on with", runtime=True)
     eval: list = option(None, "checkpoint to evaluate on the test puzzles, ours or a published one; several vote", runtime=True)
     max_segments: int = option(None, "segments per puzzle in --eval (default: the model's M_max)", runtime=True)
-    votes: int = option(1, "answers proposed per puzzle in --eval, of which one is chosen (see vote.py)", runtime=True)
+    votes: int = option(None, "answers proposed per puzzle in --eval, of which one is chosen: see vote.py (default: 1; of "
+                              "ARC, whose variants vote, all)", runtime=True)
     views: bool = option(True, "each vote sees the puzzle under another symmetry", runtime=True)
     noise: float = option(0.0, "of the votes after the first: standard deviation of noise on the states", runtime=True)
     choose: str = option("valid", "an answer that keeps the rules, else by majority; or just majority, or q", runtime=True)
@@ -71,11 +72,16 @@ class Options:
 OPTIONS = {f.name: f for f in fields(Options)}
 SIZES = {f.name: f for f in fields(HRMConfig) if f.name not in ("vocab_size", "seq_len", "num_puzzles")}
 
+PAPER_ARC = {"size": 30, "weight_decay": 0.1, "puzzle_lr": 1e-2, "puzzle_weight_decay": 0.1, "epochs": 100_000,
+             "save_every": 5000}  # a checkpoint holds gigabytes of puzzle embedding
+
 # What a preset changes in the defaults above and in HRMConfig's. "paper" is what the paper and its code say.
 PRESETS = {
     "paper": {
         "maze": {"size": 30, "task_options": "kind=random min_path=110", "augment": False},
         "sudoku": {"size": 9},
+        "arc1": PAPER_ARC,
+        "arc2": PAPER_ARC,
     },
     # Deviations from the paper that let two CPU cores learn in minutes; the README says what each is worth.
     "cpu": {
@@ -89,6 +95,8 @@ PRESETS = {
         },
         "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
         "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
+        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,
+                 "batch_size": 64, "steps": 4500},
     },
 }
 
@@ -125,7 +133,8 @@ def choose(given, processes):
     for preset in sorted(PRESETS, key=lambda preset: preset != name, reverse=True):  # the chosen one last
         values = {**PRESETS[preset].get("all", {}), **PRESETS[preset].get(given.get("task", "maze"), {}),
                   **MODEL_SIZES.get(given.get("model"), {}), **given}
-        if "data" in given:  # the file knows its size, and options of generated puzzles do not apply
+        if "data" in given and given.get("task") not in ("arc1", "arc2"):
+            # the file knows its size, and options of generated puzzles do not apply
             values.update({"size": given.get("size"), "task_options": given.get("task_options", "")})
         options = Options(**{key: value for key, value in values.items() if key in OPTIONS})
         sizes = {key: value for key, value in values.items() if key in SIZES}
@@ -153,7 +162,7 @@ def task_keywords(options):
 def check_ranges(options):
     """Refuse values that make no sense."""
     for name in ("train_size", "batch_size", "accumulate", "epochs", "eval_every", "save_every", "log_every", "lr",
-                 "max_segments"):
+                 "max_segments", "votes"):
         if getattr(options, name) is not None and not 0 < getattr(options, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must be greater than 0")
     for name in ("lr_end", "warmup", "weight_decay", "puzzle_lr", "puzzle_weight_decay", "val_size", "seed"):

@@ -4,6 +4,7 @@ Published files are train.csv and test.csv with the columns source,question,answ
 Wang et al., arXiv 2506.21734v3), in a folder or on Hugging Face. Millions of rows stay what they are, bytes of a
 memory-mapped file; only the rows that were chosen become arrays. What a symbol means, the task says.
 """
+import functools
 import math
 import os
 import sys
@@ -21,7 +22,7 @@ class UserError(Exception):
     """Wrong input: one line that names the value and the remedy. The scripts print it and exit with 2."""
 
 
-@dataclass
+@dataclass(eq=False)  # two splits are never compared, and a split can be the key of a cache
 class Split:
     inputs: np.ndarray  # (n, S) uint8
     labels: np.ndarray  # (n, S) uint8, 0 = ignored by the loss
@@ -34,6 +35,22 @@ class Split:
     def __getitem__(self, rows):
         """The split of these rows only (a slice, indices or a mask)."""
         return Split(self.inputs[rows], self.labels[rows], self.puzzle_ids[rows], self.rating[rows])
+
+    @property
+    def num_puzzles(self):
+        """Rows that its ids need in the puzzle embedding."""
+        return 1 + int(self.puzzle_ids.max(initial=0))
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(n, epoch, seed):
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def offered_rows(n, batch_size, step, seed):
+    """Which of n training puzzles this step offers (batch_size,): one endless row of shuffled epochs, cut up."""
+    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
+    return np.concatenate([epoch_order(n, e, seed)[place[epoch == e]] for e in np.unique(epoch)])
 
 
 def make_split(task, inputs, labels, rating=None):

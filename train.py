@@ -11,7 +11,6 @@ a function of (seed, step), so that a run which is stopped and resumed, or split
 """
 
 import copy
-import functools
 import json
 import math
 import os
@@ -31,12 +30,12 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from baselines import make_model
-from data import Split, UserError, load_splits, load_task
+from data import UserError, load_splits, load_task
 from evaluate import (build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write,
                       writing)
 from hrm import HRMConfig, Slots, act_step, draw_M_min
-from vote import check_vote
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
+from vote import check_vote
 
 CSV_COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy", "puzzles_per_s",
                "val_cell", "val_exact", "val_valid", "val_segments")
@@ -114,17 +113,6 @@ def easier_share(recipe, step, steps, random):
     return (random < 0.5) if recipe == "mixed" else np.full(len(random), max(0.0, 1 - 2 * step / steps))
 
 
-@functools.lru_cache(maxsize=2)
-def epoch_order(n, epoch, seed):
-    return np.random.default_rng([seed, epoch]).permutation(n)
-
-
-def offered_rows(n, batch_size, step, seed):
-    """Which of n training puzzles this step offers (batch_size,): one endless row of shuffled epochs, cut up."""
-    epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
-    return np.concatenate([epoch_order(n, e, seed)[place[epoch == e]] for e in np.unique(epoch)])
-
-
 def offers(task, split, run, steps):
     """From run.step on: (step, M_max, micro-batches), each micro-batch (inputs, labels, puzzle_ids, M_min).
 
@@ -135,17 +123,14 @@ def offers(task, split, run, steps):
 
     def make(step):
         rng = np.random.default_rng([options.seed, step, 1])
-        rows = offered_rows(len(split), options.batch_size, step, options.seed)
-        inputs, labels = split.inputs[rows], split.labels[rows]
-        if options.augment:
-            inputs, labels = task.augment(inputs, labels, rng)
+        offer = task.offer(split, step, options, rng)
         if options.easier != "off":
-            share = rng.random(len(inputs)) * easier_share(options.easier, step, steps, rng.random(len(inputs)))
-            inputs = task.easier(inputs, labels, share, rng)
+            share = rng.random(len(offer)) * easier_share(options.easier, step, steps, rng.random(len(offer)))
+            offer.inputs = task.easier(offer.inputs, offer.labels, share, rng)
+        batch = to_tensors(offer, processes.device)
         M_max = M_max_at(step, steps, run.config.M_max, options.grow_M_max)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-        batch = to_tensors(Split(inputs, labels, split.puzzle_ids[rows], split.rating[rows]), processes.device)
         whole = (*batch, M_min.to(processes.device))
         return M_max, list(zip(*(processes.mine(tensor).chunk(options.accumulate) for tensor in whole)))
 
@@ -206,9 +191,10 @@ class Run:
         self.task = {"name": task.name, **task.options}
         self.puzzles = zlib.crc32(split.inputs.tobytes())  # tells on --resume whether the data is still the same
         self.model = make_model(config).to(processes.device)
-        self.averaged = copy.deepcopy(self.model) if options.ema else self.model  # evaluated in the model's place
-        if config.puzzle_positions:  # the puzzle embedding is not averaged: rows seldom in a batch would lag behind
-            self.averaged.puzzle_emb = self.model.puzzle_emb
+        # The average is evaluated in the model's place. It shares the puzzle embedding, which is large, and whose rows
+        # are seldom in a batch: an average would lag behind.
+        table = getattr(self.model, "puzzle_emb", None)
+        self.averaged = copy.deepcopy(self.model, {id(table): table}) if options.ema else self.model
         self.optimizer = AdamAtan2(self.model.parameters(), options.lr, options.weight_decay)
         B = options.batch_size // processes.world // options.accumulate
         shape = [torch.zeros(B, *rest, dtype=torch.long, device=processes.device) for rest in ([task.seq_len],) * 2 + ([],)]
@@ -394,14 +380,15 @@ def train_command(given, processes):
         if (out / "last.pt").exists():
             raise UserError(f"{out} already holds a run; go on with it: --resume {out}, or begin another: --out FOLDER")
         task = load_task(options.task, options.data, **task_keywords(options))
-        check_vote(task, options.votes, options.noise, options.views, options.choose)
+        if not task.report:
+            check_vote(task, options.votes or 1, options.noise, options.views, options.choose)
         if options.easier != "off" and task.blank is None:
             raise UserError(f"--easier {options.easier}: the task {task.name} has no blanks to fill in; leave it out")
         config = None
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed,
                          progress=processes.rank == 0)
     if config is None:
-        puzzles = 1 + max(int(split.puzzle_ids.max(initial=0)) for split in splits.values())
+        puzzles = max(split.num_puzzles for split in splits.values())
         config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len, num_puzzles=puzzles, **sizes)
     steps = check(options, len(splits["train"]), processes)
     run = Run(options, config, task, splits["train"], processes)
@@ -456,7 +443,8 @@ def evaluate_command(given, processes):
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed)
     out = Path(asked.out or (path if path.is_dir() else path.parent))
     options.max_segments = asked.max_segments
-    check_vote(task, options.votes, options.noise, options.views, options.choose)
+    if not task.report:
+        check_vote(task, options.votes or 1, options.noise, options.views, options.choose)
     report([model.to(processes.device) for model in models], task, splits["test"], out, processes,
            " ".join(given["eval"]), **thinking(options))
 

@@ -22,7 +22,9 @@ import torch
 import torch._dynamo  # every optimiser imports it; here, so that the fork server has it
 
 import evaluate as evaluation
+import published
 import train
+import vote
 from data import Split, UserError, load_splits, load_task
 from evaluate import evaluate, load_model
 from hrm import HRM, HRMConfig, Slots, act_step
@@ -125,6 +127,7 @@ def forked(folder, arguments, number=None, rows=0, seconds=0.0, sabotage=None, n
                                       MASTER_PORT=str(port))
                 torch.set_num_threads(1)
                 train.draw_curves = evaluation.draw_solutions = lambda *_, **options: None  # saves half of the time
+                vote.draw_attempts = vote.draw_steps = train.draw_curves
                 die_in(sabotage, n)
                 status = train.main(arguments)
                 sys.stdout.flush()
@@ -350,13 +353,13 @@ def test_M_max_doubles_over_the_first_half():
 @pytest.mark.parametrize("n, batch", [(10, 4), (4, 10), (7, 7)])
 def test_every_epoch_offers_each_puzzle_once(n, batch):
     steps = 3 * n
-    rows = np.concatenate([train.offered_rows(n, batch, step, seed=1) for step in range(steps)])
+    rows = np.concatenate([published.offered_rows(n, batch, step, seed=1) for step in range(steps)])
     epochs = rows[: len(rows) // n * n].reshape(-1, n)
     assert (np.sort(epochs) == np.arange(n)).all() and len(epochs) == 3 * batch
     assert len({tuple(epoch) for epoch in epochs}) > 1  # another order every time
-    train.epoch_order.cache_clear()
-    assert (train.offered_rows(n, batch, 5, seed=1) == rows[5 * batch : 6 * batch]).all()
-    assert (train.offered_rows(n, batch, 5, seed=2) != rows[5 * batch : 6 * batch]).any()
+    published.epoch_order.cache_clear()
+    assert (published.offered_rows(n, batch, 5, seed=1) == rows[5 * batch : 6 * batch]).all()
+    assert (published.offered_rows(n, batch, 5, seed=2) != rows[5 * batch : 6 * batch]).any()
 
 
 CPU = SimpleNamespace(rank=1, world=1, device=torch.device("cpu"))

@@ -198,7 +198,7 @@ def test_eval_with_votes_and_an_ensemble(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, says", [
-    ("--votes 0", "--votes 0 must be 1 or more"),
+    ("--votes 0", "--votes 0 must be greater than 0"),
     ("--votes 2 --noise -1", "--noise -1.0 0 or more"),
     ("--noise 0.5", "--noise 0.5 needs --votes 2"),
     ("--votes 4 --no-views", "--votes 4 would give 4 times the same answer"),
