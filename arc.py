@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from einops import rearrange
 
-from data import DARK, GREY, WHITE, Task
 from published import Split, UserError
+from tasks import DARK, GREY, WHITE, Task
 
 PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is token c + 2
 MAX_SIDE = 30

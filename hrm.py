@@ -70,8 +70,7 @@ class HRMConfig:
         if "2d" in self.positions and math.isqrt(self.seq_len) ** 2 != self.seq_len:
             raise ValueError(f"positions {self.positions!r} need a square grid, not seq_len {self.seq_len}")
         if self.puzzle_emb_ndim < 0 or not 0 <= self.exploration <= 1:
-            raise ValueError(f"puzzle_emb_ndim {self.puzzle_emb_ndim} is negative or exploration {self.exploration} "
-                             f"outside 0..1")
+            raise ValueError(f"puzzle_emb_ndim {self.puzzle_emb_ndim} is negative or exploration {self.exploration} outside 0..1")
 
     @property
     def head_size(self):
@@ -91,10 +90,8 @@ def swiglu_size(hidden_size, expansion, multiple):
 
 
 def trunc_normal_(tensor, std):
-    """Fill with a normal cut at two standard deviations, then rescaled so that the *result* has the given std.
-
-    `torch.nn.init.trunc_normal_` leaves out the second step, and its result is 12 % too narrow.
-    """
+    """Fill with a normal cut at two standard deviations, then rescaled so that the *result* has the given std
+    (`torch.nn.init.trunc_normal_` leaves this out, and its result is 12 % too narrow)."""
     density, mass = math.exp(-2) / math.sqrt(2 * math.pi), math.erf(math.sqrt(2))  # at ±2, and between
     std_after_cut = math.sqrt(1 - 4 * density / mass)  # 0.8796
     with torch.no_grad():
@@ -324,8 +321,7 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
 
     Total = token loss + ½ (halt + continue). [≠] The paper's formula has no ½.
     target_continue (B,) is None where there is no continue loss: M_max = 1, or halting by "bce".
-    Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool.
-    """
+    Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool."""
     if config.token_loss == "stablemax":
         token_losses = stablemax_cross_entropy(logits, labels)
     else:
@@ -395,7 +391,6 @@ def act_step(model, slots, batch, M_max, M_min=1):
         puzzle_vectors.requires_grad_()
 
     z, logits, q_halt, q_continue = model((slots.z_H, slots.z_L), slots.inputs, puzzle_vectors)
-
     with torch.no_grad():
         steps = slots.steps + 1
         last = steps >= M_max
@@ -428,16 +423,15 @@ def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confiden
     """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
 
     With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and leaves the
-    batch, which saves its time; the answer is the one with the highest q_halt on the way.
-    [≠] The published evaluation never stops early: halt=False. `noise`: standard deviation of Gaussian noise that
-    shakes the states after each segment (see vote.py).
+    batch, which saves its time; the answer is the one with the highest q_halt on the way. [≠] The published evaluation
+    never stops early: halt=False. `noise` is the standard deviation of noise on the states after a segment (vote.py).
     """
     B, device = len(inputs), inputs.device
     max_segments = max_segments or model.config.M_max
     if puzzle_ids is None:
         puzzle_ids = torch.zeros(B, dtype=torch.long, device=device)
-    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(puzzle_ids), torch.full((B,), -torch.inf, device=device),
-                        torch.zeros(B, device=device))
+    none = torch.zeros(B, device=device)
+    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(puzzle_ids), none - torch.inf, none)
     active = torch.arange(B, device=device)  # rows still being thought about
     vectors, z = model.puzzle_vectors(puzzle_ids), model.initial_state(B)
     for segment in range(1, max_segments + 1):
