@@ -2,7 +2,7 @@
 
 A puzzle is two rows of S tokens, `inputs` and `labels`; n of them are two arrays (n, S) uint8. Token 0 is
 PAD, and a PAD in the labels is ignored by the loss. Mazes are made in maze.py, Sudoku in sudoku.py; published.py
-reads the published files, in the tokens of Sudoku-Extreme and Maze-Hard (Wang et al., arXiv 2506.21734v3).
+reads the published files, in the tokens of Sudoku-Extreme and Maze-Hard (Wang et al., arXiv 2506.21734v3). ARC is in arc.py.
 
     python data.py --task maze --show 4             # draws four mazes with their solutions
     python data.py --task sudoku --data DIR         # from DIR/test.csv
