@@ -427,8 +427,9 @@ def main():
           f"and {len(test)} test pairs")
     print(f"{K.sum()} variants, at most {K.max()} and at least {K.min()} of a task; {sum(v.rejected for v in train.variants)} "
           f"draws rejected as duplicates; {sum(K <= args.augmentations)} tasks have fewer than {args.augmentations + 1}")
-    print(f"loaded in {seconds:.1f} s ({cpu_seconds:.1f} s of them computing); the process holds {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB "
-          f"at most; stored, the variants of all pairs would take {stored / 2**30:.1f} GiB")
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts it in KiB
+    print(f"loaded in {seconds:.1f} s ({cpu_seconds:.1f} s of them computing); the process held {held:.2f} GiB at most; "
+          f"stored, the variants of all pairs would take {stored / 2**30:.1f} GiB")
     return 0
 
 
