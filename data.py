@@ -117,7 +117,7 @@ def cache_path(folder, task, n, seed):
     own = getattr(sys.modules[type(task).__module__], "__file__", None)
     if folder is None or own is None:  # a class typed into a notebook has no file to compare
         return None
-    code = [Path(path).read_text() for path in (tasks.__file__, maze.__file__, sudoku.__file__, own)]
+    code = [Path(path).read_text() for path in (__file__, tasks.__file__, maze.__file__, sudoku.__file__, own)]
     key = hashlib.sha256(json.dumps([task.name, task.options, n, seed, code]).encode()).hexdigest()
     return Path(folder) / f"{task.name}-{key[:16]}.npz"
 

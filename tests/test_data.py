@@ -192,7 +192,7 @@ def test_shipped_sudoku_is_the_default_of_9x9():
 
 def test_edited_code_gets_no_old_puzzles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sources = {name: tmp_path / f"{name}_copy.py" for name in ("data", "maze", "sudoku")}
+    sources = {name: tmp_path / f"{name}_copy.py" for name in ("data", "tasks", "maze", "sudoku")}
     for name, copy in sources.items():
         copy.write_text(open(sys.modules[name].__file__).read())
         monkeypatch.setattr(sys.modules[name], "__file__", str(copy))
@@ -201,7 +201,7 @@ def test_edited_code_gets_no_old_puzzles(tmp_path, monkeypatch):
     for copy in sources.values():
         copy.write_text(copy.read_text() + "# edited")
         paths.add(data.cache_path("cache", task, 10, 0))
-    assert len(paths) == 4
+    assert len(paths) == 5
     monkeypatch.setattr(type(task), "__module__", "builtins")  # as if typed into a notebook
     assert data.cache_path("cache", task, 10, 0) is None
 
