@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from tqdm import tqdm
 
 import steps
@@ -45,8 +46,8 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
     puzzle's state through the two directions in which it moves most.
 
     Returns {"model", "steps_per_segment", "z_H": …, "z_L": …}; for each state "step" (updates,), counted in updates
-    of L; "mean" and "std" (updates,) of the residual over the puzzles; "pca" (updates, 2) and "explained" (2,), the
-    rows being the state after each update with all tokens side by side. Models without L have no "z_L"; the steps of
+    of L; "mean", "low" and "high" (updates,) of the residual over the puzzles (10 and 90 %); "pca" (updates, 2) and
+    "explained" (2,), the rows being the state after each update with all tokens side by side. Models without L have no "z_L"; the steps of
     a Transformer are its layers.
     """
     config, trajectory = model.config, record(model, inputs, puzzle_ids, segments)
@@ -58,7 +59,9 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
             step = np.arange(1, len(z) + 1)
             if name == "z_H" and len(trajectory.z_L):
                 step = step * config.L_cycles
-            numbers[name] = {"step": step, "mean": moved.mean(1), "std": moved.std(1), "pca": path, "explained": explained}
+            low, high = np.quantile(moved.cpu(), (0.1, 0.9), axis=1)
+            numbers[name] = {"step": step, "mean": moved.mean(1).cpu().numpy(), "low": low, "high": high,
+                             "pca": path, "explained": explained}
     return numbers
 
 
@@ -76,9 +79,8 @@ def plot_convergence(models):
                 continue
             state = numbers[name]
             label = name if "z_L" in numbers else "z"
-            mean, std = (np.asarray(state[key]) for key in ("mean", "std"))
-            left.plot(state["step"], mean, "o-", ms=3.5, lw=1.2, color=COLOURS[name], label=label)
-            left.fill_between(state["step"], mean - std, mean + std, color=COLOURS[name], alpha=0.2, lw=0)
+            left.plot(state["step"], state["mean"], "o-", ms=3.5, lw=1.2, color=COLOURS[name], label=label)
+            left.fill_between(state["step"], state["low"], state["high"], color=COLOURS[name], alpha=0.2, lw=0)
             path, explained = np.asarray(state["pca"]), state["explained"]
             ax.plot(*path.T, color=GREY, lw=0.7, zorder=1)
             points = ax.scatter(*path.T, c=state["step"], cmap="viridis", s=22, zorder=2)
@@ -89,7 +91,7 @@ def plot_convergence(models):
             last = numbers["z_H"]["step"][-1]
             for boundary in range(numbers["steps_per_segment"], last, numbers["steps_per_segment"]):
                 left.axvline(boundary + 0.5, color=GREY, lw=0.5, ls=":")
-        left.set(title=f"{NAMES[numbers['model']]}: mean ± std over {numbers['puzzles']} puzzles", ylim=(0, None),
+        left.set(title=f"{NAMES[numbers['model']]}: mean and 10–90 % of {numbers['puzzles']} puzzles", yscale="log",
                  xlabel="layer" if layers else "step (dotted: a new segment)", ylabel="residual ‖zⁱ − zⁱ⁻¹‖")
         left.legend(frameon=False)
     figure.tight_layout()
@@ -129,48 +131,46 @@ def participation_ratios(model, inputs, puzzle_ids=None, segments=None, untraine
     """PR of z_H and z_L over the trajectories of the puzzles inputs (B, S), for every way in READINGS to choose the rows
     of the covariance; of this model, and of `untrained` fresh ones of the same configuration.
 
-    Returns {"puzzles", "counts", "trained": {reading: …}, "untrained": {reading: …}}; for each reading "z_H", "z_L",
-    "ratio" (z_H over z_L), each [value, standard error]; and "z_H_by_count", "z_L_by_count" [mean, std over `subsets`
-    draws] for smaller numbers of trajectories, "counts". The standard error of the trained model is from `samples`
-    bootstrap samples of the puzzles; that of the untrained ones is the standard deviation over the models.
+    Returns {"puzzles": B, "counts": […], "trained": {reading: …}, "untrained": {reading: …}}; for each reading "z_H",
+    "z_L" and "ratio" (z_H over z_L), each with "value" and its "error", and "by_count", "by_count_error" for smaller
+    numbers of trajectories, "counts" (mean and standard deviation of `subsets` random choices of puzzles). The error of
+    the trained model is the standard deviation of `samples` bootstrap samples of the puzzles, that of the untrained
+    ones the standard deviation over the models.
     """
     B, rng = len(inputs), np.random.default_rng(seed)
     counts = [count for count in (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500) if count < B] + [B]
-    draws = rng.multinomial(B, np.full(B, 1 / B), size=samples)
-    chosen = {count: [np.isin(np.arange(B), rng.permutation(B)[:count]) for _ in range(subsets)] for count in counts}
-    models = [model]
-    for i in range(untrained):
-        torch.manual_seed(seed + i)
-        models.append(make_model(model.config).to(inputs.device))
-    measured = {reading: [] for reading in READINGS}
-    for model in tqdm(models, "models", leave=False):
-        trajectory = record(model, inputs, puzzle_ids, segments)
-        states = {name: z for name, z in (("z_H", trajectory.z_H), ("z_L", trajectory.z_L)) if len(z)}
+    # How often each puzzle is taken (B,): every one once, then the bootstrap samples, then the smaller numbers.
+    times = [np.ones(B), *rng.multinomial(B, np.full(B, 1 / B), size=samples)]
+    times += [rng.permutation(B) < count for count in counts for _ in range(subsets)]
+
+    def measure(model):
+        trajectory, results = record(model, inputs, puzzle_ids, segments), {}
         for reading in READINGS:
-            moments = {name: PuzzleMoments(rows(z, reading)) for name, z in states.items()}
-            result = {name: m.participation_ratio(np.ones(B)) for name, m in moments.items()}
-            result |= {f"{name}_by_count": [[m.participation_ratio(pick) for pick in chosen[count]] for count in counts]
-                       for name, m in moments.items()}
-            if model is models[0]:
-                result |= {f"{name}_draws": [m.participation_ratio(draw) for draw in draws] for name, m in moments.items()}
-            measured[reading].append(result)
+            values = {}
+            for name, z in (("z_H", trajectory.z_H), ("z_L", trajectory.z_L)):
+                if len(z):
+                    moments = PuzzleMoments(rows(z, reading))
+                    values[name] = np.array([moments.participation_ratio(each) for each in times])
+            if "z_L" in values:
+                values["ratio"] = values["z_H"] / values["z_L"]
+            results[reading] = values
+        return results
+
+    trained, fresh = measure(model), []
+    for i in tqdm(range(untrained), "untrained models", leave=False):
+        torch.manual_seed(seed + i)
+        fresh.append(measure(make_model(model.config).to(inputs.device)))
     numbers = {"puzzles": B, "counts": counts, "trained": {}, "untrained": {}}
-    for reading, (first, *fresh) in measured.items():
-        numbers["trained"][reading] = trained = {}
-        numbers["untrained"][reading] = fresh_ones = {}
-        for name in states:
-            trained[name] = [first[name], np.std(first[f"{name}_draws"])]
-            trained[f"{name}_by_count"] = [[np.mean(values), np.std(values)] for values in first[f"{name}_by_count"]]
-            if fresh:
-                fresh_ones[name] = [np.mean([m[name] for m in fresh]), np.std([m[name] for m in fresh])]
-                fresh_ones[f"{name}_by_count"] = [[np.mean(values), np.std(values)] for values in
-                                                  np.concatenate([m[f"{name}_by_count"] for m in fresh], axis=1)]
-        if len(states) == 2:
-            ratio = np.divide(first["z_H_draws"], first["z_L_draws"])
-            trained["ratio"] = [first["z_H"] / first["z_L"], np.std(ratio)]
-            if fresh:
-                ratio = [m["z_H"] / m["z_L"] for m in fresh]
-                fresh_ones["ratio"] = [np.mean(ratio), np.std(ratio)]
+    for which, models in ("trained", [trained]), ("untrained", fresh):
+        for reading in READINGS if models else ():
+            numbers[which][reading] = {}
+            for name in trained[reading]:
+                values = np.stack([results[reading][name] for results in models])  # (models, len(times))
+                bootstrap, by_count = values[:, 1 : 1 + samples], values[:, 1 + samples :].reshape(-1, len(counts), subsets)
+                by_count = rearrange(by_count, "models counts subsets -> counts (models subsets)")
+                numbers[which][reading][name] = {
+                    "value": values[:, 0].mean(), "error": (bootstrap if which == "trained" else values[:, 0]).std(),
+                    "by_count": by_count.mean(1), "by_count_error": by_count.std(1)}
     return numbers
 
 
@@ -179,33 +179,28 @@ def plot_participation_ratios(numbers, reading="tokens"):
     the ratio z_H : z_L for all readings."""
     import matplotlib.pyplot as plt
 
-    figure, (bars, curves, ratios) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(0.9, 1.1, 1.2))
-    names = [name for name in ("z_H", "z_L") if name in numbers["trained"][reading]]
-    for i, which in enumerate(kind for kind in ("trained", "untrained") if numbers[kind][reading]):
-        for j, name in enumerate(names):
-            value, error = numbers[which][reading][name]
-            fill = {} if which == "trained" else {"fill": False, "edgecolor": COLOURS[name], "hatch": "//"}
-            bars.bar(i + 0.4 * j, value, 0.36, yerr=1.96 * error, color=COLOURS[name], capsize=3, label=f"{name}, {which}", **fill)
-            mean, std = np.transpose(numbers[which][reading][f"{name}_by_count"])
-            curves.errorbar(numbers["counts"], mean, std, fmt="o-" if which == "trained" else "s:", ms=4, lw=1.2,
-                            color=COLOURS[name], capsize=2, label=f"{name}, {which}",
-                            mfc=COLOURS[name] if which == "trained" else "white")
-    bars.set(xticks=[0.2, 1.2], xticklabels=["trained", "untrained"], ylabel="participation ratio (dimensions)",
-             title=f"rows: {reading}; {numbers['puzzles']} puzzles")
-    curves.set(xlabel="trajectories (puzzles)", ylabel="participation ratio (dimensions)", title=f"rows: {reading}")
-    curves.legend(frameon=False, fontsize=8)
-    if "ratio" in numbers["trained"][reading]:
-        for which, marker, shift in (("trained", "o", -0.12), ("untrained", "s", 0.12)):
-            for i, result in enumerate(numbers[which].values()):
-                if result:
-                    value, error = result["ratio"]
-                    ratios.errorbar(value, i + shift, xerr=1.96 * error, fmt=marker, color=DARK, capsize=3,
-                                    mfc=DARK if which == "trained" else "white", label=None if i else which)
-        ratios.axvline(1, color=GREY, lw=0.8)
-        ratios.set(yticks=range(len(READINGS)), yticklabels=list(READINGS), xlabel="PR of z_H / PR of z_L",
-                   title="all readings of \"rows\"", ylim=(len(READINGS) - 0.5, -0.5))
-        ratios.legend(frameon=False)
-    figure.tight_layout()
+    figure, (bars, curves, ratios) = plt.subplots(1, 3, figsize=(13, 4.1), width_ratios=(0.9, 1.2, 1.2), layout="constrained")
+    kinds = [which for which in ("trained", "untrained") if numbers[which]]
+    for i, which in enumerate(kinds):
+        style = {"fmt": "o-"} if which == "trained" else {"fmt": "s:", "mfc": "white"}
+        for j, name in enumerate(name for name in ("z_H", "z_L") if name in numbers[which][reading]):
+            result, colour = numbers[which][reading][name], COLOURS[name]
+            fill = {"color": colour} if which == "trained" else {"fill": False, "edgecolor": colour, "hatch": "//"}
+            bars.bar(i + 0.4 * j, result["value"], 0.36, yerr=1.96 * result["error"], capsize=3, **fill)
+            curves.errorbar(numbers["counts"], result["by_count"], result["by_count_error"], ms=4, lw=1.2, capsize=2,
+                            color=colour, label=f"{name}, {which}", **style)
+        for j, (name, result) in enumerate(numbers[which].items()):
+            if "ratio" in result:
+                ratios.errorbar(result["ratio"]["value"], j + 0.24 * i - 0.12, xerr=1.96 * result["ratio"]["error"], ms=6,
+                                color=DARK, capsize=3, **style)
+    bars.set(xticks=np.arange(len(kinds)) + 0.2, xticklabels=kinds, ylabel="participation ratio (dimensions)",
+             title=f"rows: {reading}, of {numbers['puzzles']} puzzles")
+    curves.set(xlabel="trajectories (puzzles)", ylabel="participation ratio (dimensions)", ylim=(0, None),
+               title=f"rows: {reading}")
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=4, frameon=False)
+    ratios.axvline(1, color=GREY, lw=0.8)
+    ratios.set(yticks=range(len(READINGS)), yticklabels=list(READINGS), ylim=(len(READINGS) - 0.5, -0.5),
+               xlabel="PR of z_H / PR of z_L (● trained, □ untrained)", title="all readings of the rows")
     return figure
 
 
@@ -213,18 +208,22 @@ def plot_participation_ratios(numbers, reading="tokens"):
 
 
 def load(path, puzzles=None, task=None, size=None, data=None, device="cpu"):
-    """A checkpoint -> model, task, the first `puzzles` of its test puzzles (a Split), and the Options that trained it.
+    """A checkpoint -> model, task, the first `puzzles` of its test puzzles (a Split; None: all of them; 0: no Split, which
+    saves making them), and the Options that trained it.
 
     One of ours knows its task; a published one needs `task`, and `size` where it is not the task's default.
     """
     model, task, trained = load_model(path, task, {"size": size})
     options = Options(**{**trained, **({} if data is None else {"data": data, "test_size": None})})
+    if puzzles == 0:
+        return model.to(device), task, None, options
     splits = load_splits(task, options.data, options.train_size, options.val_size, options.test_size, options.seed)
     return model.to(device), task, splits["test"][:puzzles], options
 
 
 def save(path, numbers, figure):
     """Write the figure to PATH.png and the numbers, to five digits, to PATH.json."""
+    import matplotlib.pyplot as plt
 
     def plain(value):
         if isinstance(value, dict):
@@ -237,7 +236,8 @@ def save(path, numbers, figure):
 
     text = json.dumps(plain(numbers))
     write(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n"))
-    write(path.with_suffix(".png"), lambda temporary: figure.savefig(temporary, dpi=100, format="png"))
+    write(path.with_suffix(".png"), lambda temporary: figure.savefig(temporary, dpi=90, format="png", pil_kwargs={"optimize": True}))
+    plt.close(figure)
     print(f"written: {path.with_suffix('.png')}, {path.with_suffix('.json')}")
 
 
@@ -259,6 +259,8 @@ def watch(args, model, task, split, options, path):
 def analyze(args):
     """A command with its checkpoints."""
     device = choose_device(args.device)
+    if getattr(args, "puzzle", None) is not None:
+        args.puzzles = 0  # of the test puzzles none is needed
     (model, task, split, options), *others = (
         load(checkpoint, args.puzzles, args.task, args.size, args.data, device) for checkpoint in args.checkpoint)
     for checkpoint, (_, other, *_) in zip(args.checkpoint[1:], others):
@@ -267,10 +269,10 @@ def analyze(args):
                             f"{task.name} of {task.grid[0]}x{task.grid[1]}; compare models of one task")
     kind = "" if model.config.model == "hrm" or others else f"-{model.config.model}"
     path = Path(args.out) / f"{args.command}-{task.name}-{task.grid[0]}x{task.grid[1]}{kind}"
-    inputs, _, puzzle_ids = to_tensors(split, device)
     if args.command == "steps":
-        watch(args, model, task, split, options, path)
-    elif args.command == "convergence":
+        return watch(args, model, task, split, options, path)
+    inputs, _, puzzle_ids = to_tensors(split, device)
+    if args.command == "convergence":
         models = [model] + [other for other, *_ in others]
         numbers = [convergence(each, inputs, puzzle_ids, args.max_segments if each.config.M_max > 1 else 1) for each in models]
         save(path, {"models": numbers}, plot_convergence(numbers))
@@ -295,7 +297,7 @@ COMMANDS = {  # name: what it shows, and from how many puzzles
     "steps": ("what would the model answer after each update? (fig. 7)", None),
     "halting": ("does it think longer about harder puzzles, and what does that save? (fig. 5 a, b)", 1000),
     "inference-scaling": ("what is longer thinking worth? (fig. 5 c)", 1000),
-    "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 500),
+    "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
     "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
 

@@ -16,6 +16,8 @@ from hrm import IGNORE
 from trajectory import intermediate_predictions, record
 
 LINE = {"marker": "o", "ms": 3.5, "lw": 1.2}
+FIXED = {"color": GREY, "marker": "o", "ms": 5.5, "lw": 3, "alpha": 0.7}  # broad: it often lies under that of ACT
+ACT = {"color": VERMILLION, **LINE}
 
 
 @dataclass
@@ -65,16 +67,19 @@ def act(model, answers, max_segments, confidence=0.5):
 
 
 def difficulty_groups(rating, at_most=8):
-    """Ratings (n,) -> list of (label, (n,) bool): one group for each value, or about equal groups if there are many."""
-    values = np.unique(rating[~np.isnan(rating)])
-    if len(values) <= at_most:
-        return [(f"{value:g}", rating == value) for value in values]
-    edges = np.unique(np.quantile(rating[~np.isnan(rating)], np.linspace(0, 1, at_most + 1), method="nearest"))
+    """Ratings (n,) -> list of (name, (n,) bool): a group for each value, or groups of about equal size if there are many
+    values; the last one holds ten puzzles or more."""
+    known = rating[~np.isnan(rating)]
+    lowest = list(np.unique(known))  # of each group
+    if len(lowest) > at_most:
+        lowest = list(np.unique(np.quantile(known, np.linspace(0, 1, at_most, endpoint=False), method="nearest")))
+    while len(lowest) > 1 and (known >= lowest[-1]).sum() < 10:
+        lowest.pop()
     groups = []
-    for low, high in zip(edges, edges[1:]):
-        rows = (rating >= low) & ((rating < high) | ((high == edges[-1]) & (rating == high)))
-        inside = np.unique(rating[rows])
-        groups.append((f"{inside[0]:g}" if len(inside) == 1 else f"{inside[0]:g}–{inside[-1]:g}", rows))
+    for low, above in zip(lowest, [*lowest[1:], np.inf]):
+        rows = (rating >= low) & (rating < above)
+        high = rating[rows].max()
+        groups.append((f"{low:g}" if low == high else f"{low:g}–{high:g}", rows))
     return groups
 
 
@@ -119,8 +124,8 @@ def plot_halting(numbers, unit="difficulty"):
     else:
         hard.axis("off")
     for ax, key, label in ((used, "segments", "mean segments used"), (right, "exact", "puzzles solved exactly")):
-        for which, colour, name in (("fixed", GREY, "always M"), ("act", VERMILLION, "ACT, at most M")):
-            ax.plot(numbers["M"], numbers[which][key], color=colour, label=name, **LINE)
+        for which, style, name in (("fixed", FIXED, "always M"), ("act", ACT, "ACT, at most M")):
+            ax.plot(numbers["M"], numbers[which][key], label=name, **style)
         ax.set(xlabel="M (segments)", ylabel=label)
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)
@@ -153,10 +158,10 @@ def plot_inference_scaling(numbers):
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(6, 3.8))
-    for which, colour, name in (("act", VERMILLION, "ACT: stops when confident"), ("fixed", GREY, "always all segments")):
+    for which, style, name in (("fixed", FIXED, "always all segments"), ("act", ACT, "ACT: stops when confident")):
         exact = np.asarray(numbers[which]["exact"])
-        ax.plot(numbers["max_segments"], exact, color=colour, label=name, **LINE)
-        ax.fill_between(numbers["max_segments"], *interval(exact, numbers["puzzles"]), color=colour, alpha=0.2, lw=0)
+        ax.plot(numbers["max_segments"], exact, label=name, **style)
+        ax.fill_between(numbers["max_segments"], *interval(exact, numbers["puzzles"]), color=style["color"], alpha=0.2, lw=0)
     ax.axvline(numbers["M_max"], color=DARK, lw=0.8, ls="--", label=f"M_max in training ({numbers['M_max']})")
     ax.set(xlabel="largest number of segments at inference", ylabel="puzzles solved exactly", xscale="log")
     ticks = [2**i for i in range(20) if 2**i <= numbers["max_segments"][-1]]
@@ -240,9 +245,9 @@ def plot_fixed_point(numbers):
     stay.plot(numbers["after"], numbers["still_right"], color=BLUE, label="share that would still answer right", **LINE)
     stay.plot(numbers["after"][1:], numbers["moved"], color=VERMILLION, ls="--", label="change of z_H, relative to its size",
               **LINE)
-    stay.set(xlabel="segments after ACT stopped", ylim=(0, 1.02), title=f"{numbers['solved']} solved puzzles thought on")
-    few.plot(numbers["open"], numbers["act"], color=VERMILLION, label=f"ACT, at most {numbers['M_max']} segments", **LINE)
-    few.plot(numbers["open"], numbers["fixed"], color=GREY, label=f"always {numbers['M_max']} segments", **LINE)
+    stay.set(xlabel="segments after ACT stopped", ylabel="share of the puzzles; relative change", ylim=(0, 1.02), title=f"{numbers['solved']} solved puzzles thought on")
+    few.plot(numbers["open"], numbers["fixed"], label=f"always {numbers['M_max']} segments", **FIXED)
+    few.plot(numbers["open"], numbers["act"], label=f"ACT, at most {numbers['M_max']} segments", **ACT)
     few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved exactly", ylim=(0, 1.02),
             title="the answer filled in, but for a few cells")
     mean, low, high = np.transpose(numbers["right"])
@@ -251,7 +256,7 @@ def plot_fixed_point(numbers):
     sudden.set(xlabel="updates of L before the answer is right", ylabel="share of the open cells right", ylim=(0, 1.02),
                title=f"does the answer come suddenly? ({len(numbers['jumps'])} puzzles)")
     jump.hist(numbers["jumps"], bins=np.linspace(0, 1, 21), color=BLUE, ec="white")
-    jump.set(xlabel="largest gain in one update (share of the open cells)", ylabel="puzzles")
+    jump.set(title="1: the whole answer at once", xlabel="largest gain in one update (share of the open cells)", ylabel="puzzles")
     for ax in (stay, few, sudden):
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)

@@ -50,19 +50,21 @@ class Steps:
 def parse_puzzle(task, text):
     """A puzzle typed in, or the name of a text file that holds one -> tokens (S,) uint8. UserError if it is none."""
     what = f"--puzzle {text!r}" if len(text) <= 40 else f"--puzzle {text[:37]!r}..."
-    if os.path.isfile(text):
+    solves = f"the checkpoint solves {task.name} of {task.grid[0]}x{task.grid[1]}"
+    if is_file := os.path.isfile(text):
         try:
             with open(text) as file:
                 text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{what} cannot be read: {error}; pass a text file") from None
-    elif len(text) < task.seq_len and ("." in text[-5:] or "/" in text) and not text.strip("0123456789. #SGo") == "":
-        raise UserError(f"{what}: there is no such file; pass a text file or the {task.seq_len} characters themselves")
+    text = text.replace("\n", "")
+    if len(text) != task.seq_len:
+        raise UserError(f"{what} {'holds' if is_file else 'is no file, and as a puzzle has'} {len(text)} characters; {solves}, "
+                        f"which has {task.seq_len}")
     try:
         inputs = task.encode([text])
     except UserError as error:
-        rows, columns = task.grid
-        raise UserError(f"{what}: {error}; the checkpoint solves {task.name} of {rows}x{columns}") from None
+        raise UserError(f"{what}: {error}; {solves}") from None
     for problem in task.problem(inputs):
         if problem:
             raise UserError(f"{what}: {problem}; mend the puzzle")
@@ -108,7 +110,7 @@ def draw_step(ax, task, steps, i):
         return
     for cell in np.flatnonzero(board != before):
         row, column = divmod(cell, task.grid[1])
-        ax.fill_between([column - 0.5, column + 0.5], row - 0.5, row + 0.5, color=GREY, alpha=0.5, lw=0, zorder=2)
+        ax.fill_between([column - 0.5, column + 0.5], row - 0.5, row + 0.5, color=GREY, alpha=0.45, lw=0, zorder=2)
     segment, update = divmod(i, steps.updates_per_segment)
     ax.set_title(f"segment {segment + 1}, update {update + 1}", fontsize=9, color=DARK)
 
@@ -124,7 +126,7 @@ def plot_steps(task, steps, at_most=12):
     shown = [*changed, len(steps.boards)]
     columns = min(6, len(shown))
     lines = -(-len(shown) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, 2.15 * lines + 0.5), squeeze=False)
+    figure, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, 2.1 * lines + 0.4), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):
@@ -168,9 +170,10 @@ def board_lines(task, steps, board, before, colour):
     return ["  " + " ".join(words[row * columns : (row + 1) * columns]) for row in range(rows)]
 
 
-def play(task, steps, file=sys.stdout, seconds=0.3):
+def play(task, steps, file=None, seconds=0.3):
     """Print the boards one over the other as the model thinks, then the verdict. Where the output is no terminal
     (a file, a pipe): one below the other, without colours, at the end of each segment."""
+    file = file or sys.stdout
     live, height = file.isatty(), task.grid[0] + 1
     before = steps.inputs
     for i, board in enumerate(steps.boards):
