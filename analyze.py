@@ -16,6 +16,7 @@ trains its own models, in sweep.py.
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -68,11 +69,12 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
 def plot_convergence(models):
     """A list of what `convergence` returned -> figure: a row for each model, residuals left, PCA paths right."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = plt.subplots(len(models), 3, figsize=(11.5, 2.9 * len(models) + 0.2), squeeze=False,
                                 width_ratios=(1.7, 1, 1))
     for (left, *right), numbers in zip(axes, models):
-        layers = numbers["model"] == "transformer"
+        unit = "layer" if numbers["model"] == "transformer" else "step"
         for name, ax in zip(("z_H", "z_L"), right):
             if name not in numbers:
                 ax.axis("off")
@@ -84,15 +86,18 @@ def plot_convergence(models):
             path, explained = np.asarray(state["pca"]), state["explained"]
             ax.plot(*path.T, color=GREY, lw=0.7, zorder=1)
             points = ax.scatter(*path.T, c=state["step"], cmap="viridis", s=22, zorder=2)
-            figure.colorbar(points, ax=ax, label="layer" if layers else "step")
+            figure.colorbar(points, ax=ax, label=unit, ticks=MaxNLocator(5, integer=True))
             ax.set(title=f"path of {label}, one puzzle", xlabel=f"1st component ({explained[0]:.0%} of variance)",
                    ylabel=f"2nd component ({explained[1]:.0%})")
-        if not layers:
-            last = numbers["z_H"]["step"][-1]
-            for boundary in range(numbers["steps_per_segment"], last, numbers["steps_per_segment"]):
+        left.set(title=f"{NAMES[numbers['model']]}: {numbers['puzzles']} puzzles", xlabel=unit,
+                 ylabel="‖zⁱ − zⁱ⁻¹‖, mean and 10–90 %")
+        left.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        if unit == "layer":
+            left.set_ylim(0, None)
+        else:
+            left.set(yscale="log", xlabel="step (dotted: a new segment)")
+            for boundary in range(numbers["steps_per_segment"], numbers["z_H"]["step"][-1], numbers["steps_per_segment"]):
                 left.axvline(boundary + 0.5, color=GREY, lw=0.5, ls=":")
-        left.set(title=f"{NAMES[numbers['model']]}: mean and 10–90 % of {numbers['puzzles']} puzzles", yscale="log",
-                 xlabel="layer" if layers else "step (dotted: a new segment)", ylabel="residual ‖zⁱ − zⁱ⁻¹‖")
         left.legend(frameon=False)
     figure.tight_layout()
     return figure
@@ -110,7 +115,7 @@ class PuzzleMoments:
 
     def __init__(self, puzzle_rows):
         B, self.n, F = puzzle_rows.shape
-        flat = puzzle_rows.flatten(0, 1).double()
+        flat = puzzle_rows.flatten(0, 1).cpu().double()  # not all devices have float64
         flat = flat - flat.mean(0)
         if F > len(flat):  # turned so that the rows lie in as many dimensions as there are rows: no covariance changes
             U, singular, _ = torch.linalg.svd(flat, full_matrices=False)
@@ -119,8 +124,8 @@ class PuzzleMoments:
         self.sums, self.products = x.sum(1), x.mT @ x  # (B, F), (B, F, F)
 
     def participation_ratio(self, times):
-        """PR when puzzle b is taken times[b] times."""
-        times = torch.as_tensor(times, dtype=self.sums.dtype, device=self.sums.device)
+        """PR when puzzle b is taken times[b] times; times (B,)."""
+        times = torch.as_tensor(times, dtype=self.sums.dtype)
         n = self.n * times.sum()
         mean = times @ self.sums / n
         covariance = torch.tensordot(times, self.products, 1) / n - mean.outer(mean)
@@ -232,11 +237,14 @@ def save(path, numbers, figure):
             value = value.tolist()
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]
-        return float(f"{value:.5g}") if isinstance(value, float) else value
+        if isinstance(value, float):
+            return float(f"{value:.5g}") if math.isfinite(value) else None  # JSON knows no nan
+        return value
 
     text = json.dumps(plain(numbers))
     write(path.with_suffix(".json"), lambda temporary: temporary.write_text(text + "\n"))
-    write(path.with_suffix(".png"), lambda temporary: figure.savefig(temporary, dpi=90, format="png", pil_kwargs={"optimize": True}))
+    image = steps.picture(figure)
+    write(path.with_suffix(".png"), lambda temporary: image.save(temporary, format="PNG", optimize=True))
     plt.close(figure)
     print(f"written: {path.with_suffix('.png')}, {path.with_suffix('.json')}")
 

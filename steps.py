@@ -99,10 +99,18 @@ def follow(model, task, inputs, label=None, puzzle_id=0, max_segments=None, conf
 # ---------------------------------------------------------------------------------------------------- pictures
 
 
+def picture(figure):
+    """A matplotlib figure as a Pillow image (which matplotlib brings along) of 256 colours: a third of the bytes."""
+    from PIL import Image
+
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+
+
 def draw_step(ax, task, steps, i):
     """The board after update i (counted from 0) on a matplotlib axis; i = the number of updates: the answer."""
     last = i == len(steps.boards)
-    board, before = steps.answer if last else steps.boards[i], steps.boards[i - 1] if i else steps.inputs
+    board, before = steps.answer if last else steps.boards[i], steps.boards[max(i - 1, 0)]
     task.draw(ax, steps.inputs, board, steps.label)
     if last:
         title = {None: "the answer, not checked", "": "the answer: solved"}.get(steps.wrong, "the answer: WRONG")
@@ -126,7 +134,7 @@ def plot_steps(task, steps, at_most=12):
     shown = [*changed, len(steps.boards)]
     columns = min(6, len(shown))
     lines = -(-len(shown) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, 2.1 * lines + 0.4), squeeze=False)
+    figure, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, 2.1 * lines + 0.3), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):
@@ -139,15 +147,13 @@ def plot_steps(task, steps, at_most=12):
 def animate(task, steps, path, seconds=0.5):
     """All updates and the answer as an animated GIF, a board per `seconds`; the answer stays for four times as long."""
     import matplotlib.pyplot as plt
-    from PIL import Image  # matplotlib brings it along
 
     figure, ax = plt.subplots(figsize=(3.2, 3.5))
     frames = []
     for i in range(len(steps.boards) + 1):
         ax.clear()
         draw_step(ax, task, steps, i)
-        figure.canvas.draw()
-        frames.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("P", palette=Image.ADAPTIVE))
+        frames.append(picture(figure))
     plt.close(figure)
     milliseconds = [round(1000 * seconds)] * len(steps.boards) + [round(4000 * seconds)]
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)

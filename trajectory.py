@@ -92,7 +92,7 @@ def residuals(z, initial):
 def pca(X, k=2):
     """Rows X (n, D) -> their coordinates on the k directions of most variance (n, k), and the shares of the variance
     that these explain (k,), NumPy arrays. The sign of a direction is free: here its largest entry is positive."""
-    centred = torch.as_tensor(X).double().cpu()
+    centred = torch.as_tensor(X).cpu().double()  # not all devices have float64
     centred = centred - centred.mean(0)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     directions = directions[:k] * directions[:k].gather(1, directions[:k].abs().argmax(1, keepdim=True)).sign()
@@ -105,7 +105,7 @@ def participation_ratio(X):
     k equal eigenvalues give k, whatever D is; n rows never more than n − 1. No eigenvalue is computed: Σλ is the
     trace of the covariance and Σλ² the sum of its squared entries.
     """
-    centred = torch.as_tensor(X).double()
+    centred = torch.as_tensor(X).cpu().double()
     centred = centred - centred.mean(0)
     # X Xᵀ has the eigenvalues of Xᵀ X, zeros aside: the smaller one will do.
     products = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred

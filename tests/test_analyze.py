@@ -21,6 +21,7 @@ from baselines import make_model
 from data import UserError, load_splits, load_task
 from evaluate import to_tensors
 from hrm import HRMConfig, solve
+from options import choose, parse
 
 SIZES = dict(vocab_size=5, seq_len=6, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, H_cycles=2, L_cycles=3,
              inner_multiple=8, puzzle_emb_ndim=16, M_max=3, dtype="float32")
@@ -398,6 +399,16 @@ def test_bad_commands(run, capsys, arguments, message):
     assert analyze.main(arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and message in error
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu"])
+def test_every_run_of_the_sweep_has_options_that_fit(scale):
+    here = SimpleNamespace(device=torch.device("cpu"), rank=1)
+    for name, argv in sweep.grid(scale).items():
+        options, sizes = choose(parse(argv, ""), here)
+        config = HRMConfig(vocab_size=11, seq_len=options.size**2, **sizes)
+        assert name == f"{config.model}-{config.hidden_size}wide-{config.H_layers + config.L_layers}layers-M{config.M_max}"
+        assert config.head_size == sweep.SCALES[scale]["head_size"] and not options.halt
 
 
 def test_the_sweep_resumes_what_was_interrupted(run, monkeypatch, capsys):
