@@ -7,7 +7,6 @@ is the command line of this file; train.py also calls it while it trains, and no
 
 import csv
 import json
-import math
 import os
 import time
 import warnings
@@ -159,13 +158,18 @@ def evaluate(models, task, split, processes=None, progress=False, **thinking):
     return {"n": int(n), **means, "puzzles_per_s": n / (time.time() - start)}
 
 
+def interval(p, n):
+    """Wilson's 95 % interval of a share p (a number or an array of them) of n puzzles: low, high."""
+    z = 1.96
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
 def print_table(result):
-    """A result of `evaluate`, with the 95 % interval (Wilson's) of the share of puzzles solved."""
-    n, p, z = result["n"], result["exact"], 1.96
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-    print(f"  puzzles          {n}")
-    print(f"  exact            {p:.4f}  (95 % interval {low:.4f} to {high:.4f})")
+    """A result of `evaluate`, with the 95 % interval of the share of puzzles solved."""
+    low, high = interval(result["exact"], result["n"])
+    print(f"  puzzles          {result['n']}")
+    print(f"  exact            {result['exact']:.4f}  (95 % interval {low:.4f} to {high:.4f})")
     for name in ("valid", "cell", "segments", "q_halt_accuracy"):
         print(f"  {name:<16} {result[name]:.4f}")
     print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")
