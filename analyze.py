@@ -5,6 +5,7 @@
     python analyze.py steps --checkpoint checkpoints/maze-9x9.pt --puzzle my_maze.txt                  # fig. 7
     python analyze.py halting --checkpoint checkpoints/maze-9x9.pt                                     # fig. 5 a, b
     python analyze.py inference-scaling --checkpoint checkpoints/maze-9x9.pt                           # fig. 5 c
+    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt            # votes and noise: vote.py
     python analyze.py depth                                                                            # fig. 2
     python analyze.py fixed-point --checkpoint checkpoints/sudoku-6x6.pt                   # Ren & Liu, arXiv 2601.10679
 
@@ -34,6 +35,7 @@ from halting import fixed_point, halting, inference_scaling, plot_fixed_point, p
 from options import Options, choose_device
 from trajectory import (READINGS, Trajectory, intermediate_predictions, participation_ratio, pca, record,  # noqa: F401
                         residuals, rows)
+from vote import check_vote, plot_strategies, strategies
 
 COLOURS = {"z_H": VERMILLION, "z_L": BLUE}
 NAMES = {"hrm": "HRM", "recurrent": "recurrent network", "transformer": "Transformer", "trm": "TRM"}
@@ -294,6 +296,11 @@ def analyze(args):
     elif args.command == "inference-scaling":
         numbers = inference_scaling(model, split, args.max_segments, options.confidence)
         save(path, numbers, plot_inference_scaling(numbers))
+    elif args.command == "strategies":
+        check_vote(task, args.votes, 0.0, True, "valid")
+        numbers = strategies(model, task, split, options.confidence, args.votes)
+        title = f"{task.name} {task.grid[0]}x{task.grid[1]}, {len(split)} test puzzles"
+        save(path, {"strategies": numbers}, plot_strategies(numbers, title))
     else:
         numbers = fixed_point(model, split, args.max_segments, options.confidence)
         save(path, numbers, plot_fixed_point(numbers))
@@ -306,6 +313,7 @@ COMMANDS = {  # name: what it shows, and from how many puzzles
     "halting": ("does it think longer about harder puzzles, and what does that save? (fig. 5 a, b)", 1000),
     "inference-scaling": ("what is longer thinking worth? (fig. 5 c)", 1000),
     "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
+    "strategies": ("what do votes, noise and longer thinking buy? (vote.py)", 500),
     "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
 
@@ -333,12 +341,14 @@ def parse(argv):
         command.add_argument("--task", help="only for a published checkpoint: its task")
         command.add_argument("--size", type=int, help="only for a published checkpoint: side of the board")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+        if name == "strategies":
+            command.add_argument("--votes", type=int, default=16, help="most votes per puzzle, by views or with noise")
         if name == "steps":
             command.add_argument("--puzzle", help="your own: all characters in a row, or a text file")
             command.add_argument("--index", type=int, default=0, help="without --puzzle: which of the test puzzles")
             command.add_argument("--seconds", type=float, default=0.3, help="in the terminal: time between two boards")
     args = parser.parse_args(argv)
-    for name in ("puzzles", "max_segments"):
+    for name in ("puzzles", "max_segments", "votes"):
         if (value := getattr(args, name, None)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value} must be greater than 0")
     for name in ("index", "seconds"):
