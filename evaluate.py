@@ -137,8 +137,9 @@ def evaluate(model, task, split, processes=None, progress=False, **thinking):
     device, start = next(model.parameters()).device, time.time()
     keys = ("n", "exact", "valid", "cell", "segments", "q_halt_accuracy")
     sums = torch.zeros(len(keys), device=device)
-    for i in tqdm(range(rank * 500, len(split), world * 500), "evaluating", disable=not progress, leave=False):
-        part = split[i : i + 500]
+    batch = 125 if device.type == "cpu" else 500  # a CPU is a quarter faster when the states fit its cache
+    for i in tqdm(range(rank * batch, len(split), world * batch), "evaluating", disable=not progress, leave=False):
+        part = split[i : i + batch]
         inputs, labels, puzzle_ids = to_tensors(part, device)
         solution = solve(model, inputs, puzzle_ids, **thinking)
         labelled = labels != IGNORE
