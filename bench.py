@@ -37,8 +37,6 @@ from hrm import IGNORE, HRMConfig, solve, swiglu_size
 from options import check, choose, choose_device, compiles, parse, task_keywords
 from train import EAGER_STEPS, Processes, Run, compile_modules, lr_scale, offers, update
 
-ROOT = Path(__file__).resolve().parent
-
 
 # ----------------------------------------------------------------------------------------------- counting FLOPs
 
@@ -74,18 +72,18 @@ def product_rate(device, dtype):
     """FLOPs per second of one large matrix product, after a warm-up."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
-    a @ b
-    wait(device)
+    timed(device, lambda: a @ b)
+    return 2 * n**3 / timed(device, lambda: a @ b)[0]
+
+
+def timed(device, work):
+    """Seconds that work() takes, and its result."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None  # a GPU computes on while Python goes ahead
+    wait()
     start = time.perf_counter()
-    a @ b
-    wait(device)
-    return 2 * n**3 / (time.perf_counter() - start)
-
-
-def wait(device):
-    """For the GPU, which computes on while Python goes ahead."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    result = work()
+    wait()
+    return time.perf_counter() - start, result
 
 
 # ---------------------------------------------------------------------------------------------------- training
@@ -115,20 +113,18 @@ def bench_training(options, sizes, processes, rounds, compare):
     if "compiled" in names:
         compile_modules(runs["compiled"].model)
     steps = {name: training(run, task, split) for name, run in runs.items()}
-    print(f"{sum(p.numel() for p in runs[names[0]].model.parameters()):,} parameters, batch {options.batch_size}, {config.dtype}, "
-          f"halting {config.halting}, {device}, {torch.get_num_threads()} threads")
+    size = sum(p.numel() for p in runs[names[0]].model.parameters())
+    print(f"{size:,} parameters, batch {options.batch_size}, {config.dtype}, halting {config.halting}, {device}, "
+          f"{torch.get_num_threads()} threads")
 
-    each = 10 if device.type == "cuda" else 1  # steps in a turn: waiting for a GPU after every step would slow it down
-    warm_up = 3
+    each, warm_up = 10 if device.type == "cuda" else 1, 3  # steps in a turn: to wait for a GPU after each slows it down
     losses, seconds, rates, graphs = {name: [] for name in names}, {name: [] for name in names}, [], []
     for _ in tqdm(range(warm_up + rounds), "rounds", leave=False):
         rates.append(product_rate(device, getattr(torch, config.dtype)))
         for name in names:
-            wait(device)
-            start = time.perf_counter()
-            losses[name] += [next(steps[name]) for _ in range(each)]
-            wait(device)
-            seconds[name].append((time.perf_counter() - start) / each)
+            time_, some = timed(device, lambda step=steps[name]: [next(step) for _ in range(each)])
+            losses[name] += some
+            seconds[name].append(time_ / each)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"] if "compiled" in names else 0)
     rates, seconds = rates[warm_up:], {name: times[warm_up:] for name, times in seconds.items()}
 
@@ -138,7 +134,7 @@ def bench_training(options, sizes, processes, rounds, compare):
     for name, times in seconds.items():
         used = median(total / t / rate for t, rate in zip(times, rates))
         print(f"{name:<8} {median(times) * 1e3:9.1f} ms/step {options.batch_size / median(times):9.1f} sequences/s "
-              f"{tokens / median(times):11.0f} tokens/s {100 * used:6.1f} % of the product's rate")
+              f"{tokens / median(times):11.0f} tokens/s {used:7.1%} of the product's rate")
     if compare:
         ratios = quantiles([eager / fast for fast, eager in zip(*(seconds[name] for name in names))])
         pairs = list(zip(*(torch.stack(losses[name]).tolist() for name in names)))
@@ -147,26 +143,19 @@ def bench_training(options, sizes, processes, rounds, compare):
     print(f"graphs compiled: {graphs[warm_up - 1]} in the warm-up, {graphs[-1] - graphs[warm_up - 1]} after it")
     for name in names:
         where_the_time_goes(name, steps[name], config, flops, device)
-    if device.type == "cuda":
-        print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-    else:
-        print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, of the whole process")
-    batches, start = offers(task, split, runs[names[0]], 10**9), time.perf_counter()
-    for _ in range(50):
-        next(batches)
-    making = (time.perf_counter() - start) / 50
-    print(f"making a batch takes {making * 1e3:.2f} ms, {100 * making / median(seconds[names[0]]):.1f} % of a step, in a thread")
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else process
+    print(f"peak memory {peak / 2**30:.2f} GiB{'' if device.type == 'cuda' else ', of the whole process'}")
+    batches = offers(task, split, runs[names[0]], 10**9)
+    making = timed(device, lambda: [next(batches) for _ in range(50)])[0] / 50
+    print(f"making a batch takes {making * 1e3:.2f} ms, {making / median(seconds[names[0]]):.1%} of a step, in a thread")
 
 
 def where_the_time_goes(name, steps, config, flops, device):
     """Profile a few steps; print each part's share of the time and of the FLOPs."""
-    cuda, n = device.type == "cuda", 3
+    cuda = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda, record_shapes=True) as profiler:
-        start = time.perf_counter()
-        for _ in range(n):
-            next(steps)
-        wait(device)
-        total = 1e6 * (time.perf_counter() - start)  # microseconds
+        total = 1e6 * timed(device, lambda: [next(steps) for _ in range(3)])[0]  # the profile counts in microseconds
     shares = dict.fromkeys((*flops, "optimiser"), 0.0)
     for event in profiler.key_averages(group_by_input_shape=True):
         part = part_of(event.key, event.input_shapes, config)
@@ -175,8 +164,9 @@ def where_the_time_goes(name, steps, config, flops, device):
         elif part:
             shares[part] += (event.self_device_time_total if cuda else event.self_cpu_time_total) / total
     shares["norms, activations, the rest"] = 1 - sum(shares.values())
-    print(f"time of a step, {name}: " + ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
-          + "; of its FLOPs: " + ", ".join(f"{part} {count / sum(flops.values()):.0%}" for part, count in flops.items()))
+    work = {part: count / sum(flops.values()) for part, count in flops.items()}
+    time_, flops_ = (", ".join(f"{part} {share:.0%}" for part, share in parts.items()) for parts in (shares, work))
+    print(f"time of a step, {name}: {time_}; of its FLOPs: {flops_}")
 
 
 def part_of(operation, shapes, config):
@@ -197,7 +187,7 @@ def part_of(operation, shapes, config):
 
 @torch.no_grad()
 def solve_in_place(model, inputs, puzzle_ids, confidence):
-    """The answers of `solve` (predictions, segments), but a puzzle that halted stays in the batch and is computed on."""
+    """The answers of `solve` (predictions, segments), but a puzzle that halts stays in the batch and is computed on."""
     z, vectors, q_best = model.initial_state(len(inputs)), model.puzzle_vectors(puzzle_ids), -torch.inf
     answers, segments, active = torch.zeros_like(inputs), torch.zeros_like(puzzle_ids), torch.ones_like(puzzle_ids) > 0
     for _ in range(model.config.M_max):
@@ -218,33 +208,32 @@ def bench_inference(path, processes, rounds, n):
     split = load_splits(task, *sizes, n or trained["test_size"], trained["seed"])["test"]
     inputs, labels, puzzle_ids = to_tensors(split, processes.device)
     confidence = trained["confidence"]
-    ways = {"halted puzzles leave the batch": lambda *batch: solve(model, *batch, confidence=confidence),
-            "the same answers, none leaves": lambda *batch: solve_in_place(model, *batch, confidence),
+    ways = {"those that halt leave": lambda *batch: solve(model, *batch, confidence=confidence),
+            "same answers, none leaves": lambda *batch: solve_in_place(model, *batch, confidence),
             "always M_max, last answer": lambda *batch: solve(model, *batch, halt=False)}
+    batches = list(zip(inputs.split(125), puzzle_ids.split(125)))  # as evaluate.py does on the CPU
     seconds, solutions = {name: [] for name in ways}, {}
     for _ in tqdm(range(rounds), "rounds", leave=False):
         for name, way in ways.items():
-            wait(processes.device)
-            start = time.perf_counter()
-            solutions[name] = [way(*batch) for batch in zip(inputs.split(125), puzzle_ids.split(125))]
-            wait(processes.device)
-            seconds[name].append(time.perf_counter() - start)
+            time_, solutions[name] = timed(processes.device, lambda way=way: [way(*batch) for batch in batches])
+            seconds[name].append(time_)
     print(f"{len(split)} test puzzles of {path}, stopping at a confidence of {confidence}")
     for name, parts in solutions.items():
         right = (torch.cat([part.predictions for part in parts]) == labels) | (labels == IGNORE)
-        ratio = median(slow / fast for slow, fast in zip(seconds["the same answers, none leaves"], seconds[name]))
-        print(f"{name:<31} {len(split) / median(seconds[name]):8.1f} puzzles/s ({ratio:.2f} times)  exact "
-              f"{right.all(-1).float().mean():.4f}  segments {torch.cat([part.segments for part in parts]).float().mean():.2f}")
+        exact, segments = right.all(-1).float().mean(), torch.cat([part.segments for part in parts])
+        ratio = median(slow / fast for slow, fast in zip(seconds["same answers, none leaves"], seconds[name]))
+        print(f"{name:<26} {len(split) / median(seconds[name]):8.1f} puzzles/s ({ratio:.2f} times)  exact {exact:.4f}  "
+              f"segments {segments.float().mean():.2f}")
 
 
 # ------------------------------------------------------------------------------------------- puzzles, and the start
 
 
-def rate(make, n):
-    """Rows per second of make(), which handles n."""
+def rate(function, n, *arguments):
+    """Rows per second of a function that handles n of them in a call."""
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < 1:
-        make()
+        function(*arguments)
         calls += 1
     return calls * n / (time.perf_counter() - start)
 
@@ -255,13 +244,12 @@ def bench_puzzles():
     hard = load_task("sudoku", size=9)
     for task, n in ((load_task("maze", size=9), 2000), (load_task("sudoku", size=6), 500), (hard, 100),
                     (load_task("maze", size=30, kind="random", min_path=110), 50)):
-        inputs, labels = (np.resize(rows, (768, task.seq_len)) for rows in task.generate(n, rng))
-        print(f"{task.name} {task.size}x{task.size}, per second: {rate(lambda: task.generate(n, rng), n):,.0f} generated, "
-              f"{rate(lambda: task.augment(inputs, labels, rng), 768):,.0f} augmented, "
-              f"{rate(lambda: task.check(inputs, labels), 768):,.0f} checked")
-    for name, inputs in (("generated", hard.generate(500, rng)[0]), ("shipped, hard", load_splits(hard)["test"].inputs)):
-        puzzles = hard.digits(inputs[:500])
-        print(f"sudoku 9x9, {name}, per second: {rate(lambda: sudoku.solve(puzzles), len(puzzles)):,.0f} solved")
+        batch = [np.resize(rows, (768, task.seq_len)) for rows in task.generate(n, rng)]
+        made, augmented = rate(task.generate, n, n, rng), rate(task.augment, 768, *batch, rng)
+        print(f"{task.name} {task.size}x{task.size}, per second: {made:,.0f} generated, {augmented:,.0f} augmented, "
+              f"{rate(task.check, 768, *batch):,.0f} checked")
+    for name, inputs in (("generated", hard.generate(500, rng)[0]), ("hard", load_splits(hard)["test"].inputs[:500])):
+        print(f"sudoku 9x9, {name}, per second: {rate(sudoku.solve, 500, hard.digits(inputs)):,.0f} solved")
 
 
 def bench_start(arguments):
@@ -269,7 +257,8 @@ def bench_start(arguments):
     shown = {1: "the first", EAGER_STEPS + 1: "the first compiled one", EAGER_STEPS + 2: "the next"}
     with tempfile.TemporaryDirectory() as folder:
         metrics = Path(folder, "run/metrics.csv")
-        command = [sys.executable, ROOT / "train.py", *arguments, "--out", metrics.parent, "--log-every", "1"]
+        train = Path(__file__).resolve().with_name("train.py")
+        command = [sys.executable, train, *arguments, "--out", metrics.parent, "--log-every", "1"]
         start, done = time.perf_counter(), 0
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder})
@@ -278,9 +267,11 @@ def bench_start(arguments):
             if metrics.exists() and metrics.read_text().count("\n") > done + 1:  # one line is the heading
                 done += 1
                 if done in shown:
-                    print(f"step {done:>2} ({shown[done]}) is done after {time.perf_counter() - start:.1f} s", flush=True)
+                    print(f"step {done} ({shown[done]}) is done after {time.perf_counter() - start:.1f} s", flush=True)
         process.send_signal(signal.SIGINT)
         process.wait()
+    if not done:
+        raise UserError("train.py ended before its first step; run it with the same options to see why")
 
 
 def main(argv=None):
