@@ -138,8 +138,11 @@ def evaluate(models, task, split, processes=None, progress=False, **thinking):
     start = time.time()
     keys = ("n", "exact", "valid", "cell", "segments", "q_halt_accuracy")
     sums = torch.zeros(len(keys))
-    for i in tqdm(range(rank * 500, len(split), world * 500), "evaluating", disable=not progress, leave=False):
-        part = split[i : i + 500]
+    first = models[0] if isinstance(models, (list, tuple)) else models
+    on_cpu = next(first.parameters()).device.type == "cpu"
+    batch = 125 if on_cpu else 500  # a CPU is a quarter faster when the states fit its cache
+    for i in tqdm(range(rank * batch, len(split), world * batch), "evaluating", disable=not progress, leave=False):
+        part = split[i : i + batch]
         solution = vote(models, task, part.inputs, part.puzzle_ids, **thinking)
         labels = torch.from_numpy(part.labels.astype(np.int64))
         labelled = labels != 0  # PAD

@@ -27,10 +27,12 @@ import torch.distributed as dist
 from baselines import make_model
 from data import UserError, load_splits, load_task
 from evaluate import build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write
-from hrm import HRMConfig, Slots, act_step, draw_M_min
+from hrm import HRMConfig, ReasoningModule, Slots, act_step, draw_M_min
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
 from progress import Log, signals
 from vote import check_vote
+
+EAGER_STEPS = 10  # of a run, before torch.compile: its first figures come at once, and any mistake in the options too
 
 
 # ------------------------------------------------------------------------------------------------- optimisers
@@ -218,30 +220,46 @@ def save(path, content, processes):
         write(path, lambda temporary: torch.save(content, temporary))
 
 
+def compile_modules(model, **how):
+    """torch.compile H and L, each as one graph: they hold nearly all of the work, and modules of the same shape share
+    their compiled code. The whole segment as one graph is hardly faster, and takes twice as long to compile."""
+    for part in model.children():
+        if isinstance(part, ReasoningModule):
+            part.compile(**how)
+
+
+def update(run, micro_batches, M_max, scale, log):
+    """Deep supervision: one segment for every slot, one update of the weights. `scale`: of the learning rates."""
+    options, model, processes = run.options, run.model, run.processes
+    puzzle_ids, puzzle_grads = [], []
+    for i, (*batch, M_min) in enumerate(micro_batches):
+        run.slots[i], loss, metrics, puzzle_vectors = act_step(model, run.slots[i], batch, M_max, M_min)
+        (loss / options.batch_size).backward()
+        log.add(loss, metrics)
+        if puzzle_vectors is not None:
+            puzzle_ids.append(run.slots[i].puzzle_ids)
+            puzzle_grads.append(puzzle_vectors.grad)
+    processes.sum_([p.grad for p in model.parameters()])
+    run.optimizer.param_groups[0]["lr"] = options.lr * scale
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    if puzzle_grads:
+        ids, grads = (processes.gather(torch.cat(parts)) for parts in (puzzle_ids, puzzle_grads))
+        sign_sgd_(model.puzzle_emb, ids, grads, options.puzzle_lr * scale, options.puzzle_weight_decay)
+    if options.ema:
+        with torch.no_grad():
+            torch._foreach_lerp_(list(run.averaged.parameters()), list(model.parameters()), 1 - options.ema)
+
+
 def train(run, task, splits, out, steps, log, stop):
     """The loop, from run.step to `steps`; False if the event `stop` ended it early."""
-    options, model, processes = run.options, run.model, run.processes
+    options, processes = run.options, run.processes
+    compile_at = max(run.step, EAGER_STEPS) if compiles(options, steps, processes.device) else None
     for step, M_max, micro_batches in offers(task, splits["train"], run, steps):
-        # Deep supervision: one segment for every slot, one update of the weights, and on to the next segment.
-        puzzle_ids, puzzle_grads = [], []
-        for i, (*batch, M_min) in enumerate(micro_batches):
-            run.slots[i], loss, metrics, puzzle_vectors = act_step(model, run.slots[i], batch, M_max, M_min)
-            (loss / options.batch_size).backward()
-            log.add(loss, metrics)
-            if puzzle_vectors is not None:
-                puzzle_ids.append(run.slots[i].puzzle_ids)
-                puzzle_grads.append(puzzle_vectors.grad)
-        processes.sum_([p.grad for p in model.parameters()])
+        if step == compile_at:
+            compile_modules(run.model)
         scale = lr_scale(step, steps, options)
-        run.optimizer.param_groups[0]["lr"] = options.lr * scale
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-        if puzzle_grads:
-            ids, grads = (processes.gather(torch.cat(parts)) for parts in (puzzle_ids, puzzle_grads))
-            sign_sgd_(model.puzzle_emb, ids, grads, options.puzzle_lr * scale, options.puzzle_weight_decay)
-        if options.ema:
-            with torch.no_grad():
-                torch._foreach_lerp_(list(run.averaged.parameters()), list(model.parameters()), 1 - options.ema)
+        update(run, micro_batches, M_max, scale, log)
 
         # To read a figure makes the CPU wait for the GPU, so the rest is not done at every step.
         run.step = step + 1
@@ -251,8 +269,9 @@ def train(run, task, splits, out, steps, log, stop):
             continue
         interrupted = log.read(stop, scale, M_max)
         if evaluating and len(splits["val"]):
-            result = evaluate(run.averaged, task, splits["val"], processes, halt=options.halt,
-                              confidence=options.confidence)
+            with torch.compiler.set_stance("force_eager"):  # puzzles that halt change the batch: not to be compiled for
+                result = evaluate(run.averaged, task, splits["val"], processes, halt=options.halt,
+                                  confidence=options.confidence)
             log.validated(result)
             if result["exact"] >= run.best:
                 run.best = result["exact"]
@@ -315,8 +334,6 @@ def train_command(given, processes):
             raise UserError(f"the training puzzles are not those that {out} began with; restore --data {options.data}")
         with fitting(out):
             run.restore(checkpoint)
-    if compiles(options, steps, processes.device):
-        run.model.compile()
     if processes.rank == 0:
         write(out / "config.json", lambda path: path.write_text(json.dumps(
             {"task": run.task, "options": asdict(options), "model": asdict(config)}, indent=2)))

@@ -152,10 +152,11 @@ def strategies(model, task, split, confidence, votes=16, noises=(0.3, 1.0), prog
 
 
 def plot_strategies(table, title=""):
-    """Accuracy against segments per puzzle, a line for each strategy -> matplotlib figure."""
+    """Puzzles missed against segments per puzzle, a line for each strategy -> matplotlib figure."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(8.5, 4.4))
+    floor = 0.5 / table[0]["puzzles"]  # a logarithm has no place for "none"
     names = list(dict.fromkeys(row["strategy"] for row in table))
     kinds = list(dict.fromkeys(name.split(",")[0] for name in names if name.split(", ")[-1] in RULES))
     styles = {"valid": ("o", "-"), "majority": ("^", "--"), "q": ("x", "-.")}
@@ -164,9 +165,11 @@ def plot_strategies(table, title=""):
         kind, _, choose = name.partition(", ")
         marker, line = styles.get(choose, ("s", ":"))
         colour = (BLUE, VERMILLION, LILAC)[kinds.index(kind) % 3] if kind in kinds else DARK if kind == "ACT" else GREY
-        ax.plot([row["segments"] for row in rows], [row["exact"] for row in rows], label=name, markersize=4.5,
+        ax.plot([row["segments"] for row in rows], [max(1 - row["exact"], floor) for row in rows], label=name, markersize=4.5,
                 marker=marker, linestyle=line, color=colour, linewidth=1.2)
-    ax.set(xscale="log", xlabel="segments per puzzle, all votes together", ylabel="puzzles solved exactly", title=title)
+    ax.set(xscale="log", yscale="log", xlabel="segments per puzzle, all votes together", ylabel="puzzles missed (share)", title=title)
+    ax.axhline(floor, color=GREY, linewidth=0.8)
+    ax.text(1.0, floor * 1.06, "none missed", fontsize=8, color=GREY)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()

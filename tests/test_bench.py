@@ -1,0 +1,168 @@
+"""bench.py counts what it says it counts; training compiles once and computes the same; both ways to halt agree."""
+
+import re
+import shutil
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+import bench
+import train
+from baselines import make_model
+from hrm import MODELS, HRMConfig, Slots, act_step, solve
+
+
+def make(model="hrm", halting="q", **changes):
+    """A small model and a batch for it: sizes that all differ, so that no two of them can be taken for one another."""
+    sizes = dict(vocab_size=7, seq_len=12, hidden_size=24, num_heads=3, H_layers=1, L_layers=2, H_cycles=2, L_cycles=3,
+                 inner_multiple=4, puzzle_emb_ndim=20, M_max=3, exploration=0, dtype="float32")
+    if model == "transformer":
+        sizes.update(H_cycles=1, L_cycles=1, M_max=1)
+    config = HRMConfig(model=model, halting=halting, **{**sizes, **changes})
+    torch.manual_seed(0)
+    model, generator = make_model(config), torch.Generator().manual_seed(0)
+    inputs, labels = torch.randint(1, config.vocab_size, (2, 5, config.seq_len), generator=generator)
+    return model, (inputs, labels, torch.zeros(5, dtype=torch.long))
+
+
+def step(model, slots, batch):
+    slots, loss, _, _ = act_step(model, slots, batch, model.config.M_max)
+    loss.backward()
+    return slots, loss.item()
+
+
+# -------------------------------------------------------------------------------------------------------- counting
+
+
+@pytest.mark.parametrize("halting", ["q", "bce"])
+@pytest.mark.parametrize("name", MODELS)
+def test_flops_against_pytorchs_counter(name, halting):
+    model, batch = make(name, halting)
+    slots = Slots.empty(model, *batch)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # the CPU's own kernel is unknown to it
+        step(model, slots, batch)
+    assert sum(bench.step_flops(model.config, 5).values()) == counter.get_total_flops()
+
+
+def test_the_published_configuration_is_27_TFLOP_per_step():
+    assert sum(bench.step_flops(HRMConfig(), 768).values()) == pytest.approx(27e12, rel=0.05)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_profile_finds_every_product_in_its_part_of_the_model(name):
+    model, batch = make(name)
+    slots = Slots.empty(model, *batch)
+    with sdpa_kernel(SDPBackend.MATH), profile(activities=[ProfilerActivity.CPU], record_shapes=True,
+                                               with_flops=True) as profiler:
+        step(model, slots, batch)
+    found = dict.fromkeys(("attention", "mlp", "heads"), 0)
+    for event in profiler.key_averages(group_by_input_shape=True):
+        part = bench.part_of(event.key, event.input_shapes, model.config)
+        if event.key in ("aten::mm", "aten::addmm", "aten::bmm"):
+            found[part] += event.flops
+    assert found == bench.step_flops(model.config, 5)
+
+
+# ------------------------------------------------------------------------------------------------------- compiling
+
+
+@pytest.mark.parametrize("name, halting", [*((name, "q") for name in MODELS), ("hrm", "bce")])
+def test_modules_compile_whole_and_only_once(name, halting):
+    """No graph break (`fullgraph`), and no new graph as slots halt and take new puzzles."""
+    from torch._dynamo.testing import CompileCounter
+
+    torch._dynamo.reset()
+    model, batch = make(name, halting, L_layers=1)
+    counter, slots, graphs, halted = CompileCounter(), Slots.empty(model, *batch), [], set()
+    train.compile_modules(model, backend=counter, fullgraph=True)
+    for i in range(7):
+        with torch.no_grad():
+            model.q_head.bias[0] = 1.0 if i == 4 else -6.0  # in the fifth step all halt early
+        slots, _ = step(model, slots, batch)
+        graphs.append(counter.frame_count)
+        halted.add(int(slots.halted.sum()))
+    assert halted == ({5} if name == "transformer" else {0, 5})
+    assert len(set(graphs)) == 1
+    assert graphs[0] <= 3  # with gradient; without; and without, but on an input that has one
+
+
+@pytest.mark.parametrize("dtype, backend, tolerance", [
+    ("float32", "inductor" if shutil.which("g++") else "aot_eager", 1e-5),  # the C++ compiler itself, where there is one
+    ("bfloat16", "aot_eager", 2e-2),
+])
+def test_compiled_training_has_the_same_losses(dtype, backend, tolerance):
+    torch._dynamo.reset()
+    losses = []
+    for compiled in (False, True):
+        model, batch = make(dtype=dtype, L_layers=1, H_cycles=1, L_cycles=1, positions="learned")
+        optimizer, slots = train.AdamAtan2(model.parameters(), lr=1e-3, weight_decay=0.1), Slots.empty(model, *batch)
+        if compiled:
+            train.compile_modules(model, backend=backend, fullgraph=True)
+        for _ in range(8):
+            slots, loss = step(model, slots, batch)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss)
+    assert losses[8:] == pytest.approx(losses[:8], rel=tolerance)
+    assert losses[7] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_training_begins_before_it_compiles(tmp_path, monkeypatch, capsys, resumed):
+    """Where the compiled steps begin depends on the step alone, so that a resumed run computes the same."""
+    compiled, steps = [], []
+    monkeypatch.setattr(train, "compile_modules", lambda model: compiled.append(len(steps)))
+    original = train.update
+    monkeypatch.setattr(train, "update", lambda *args: (steps.append(1), original(*args)))
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--hidden-size 8 --num-heads 1 --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --size 4 --task sudoku "
+             "--batch-size 2 --train-size 20 --val-size 3 --test-size 3 --save-every 1 --device cpu --preset cpu --compile").split()
+    if resumed:
+        stop_at = train.EAGER_STEPS + 2
+        monkeypatch.setattr(train.Log, "read", lambda log, stop, *args, read=train.Log.read: (
+            read(log, stop, *args), log.run.step == stop_at)[1])
+        assert train.main([*sizes, "--steps", "14", "--out", "run"]) == 130
+        compiled.clear(), steps.clear()
+        assert train.main(["--resume", "run"]) == 0
+        assert compiled == [0] and len(steps) == 14 - stop_at
+    else:
+        assert train.main([*sizes, "--steps", "14", "--out", "run"]) == 0
+        assert compiled == [train.EAGER_STEPS] and len(steps) == 14
+
+
+# ------------------------------------------------------------------------------------------------- what it prints
+
+
+def test_without_compaction_the_answers_are_the_same():
+    model, (inputs, _, ids) = make(halting="bce", M_max=6)
+    torch.nn.init.normal_(model.q_head.weight, std=0.3)
+    model.q_head.bias.data.fill_(-1.0)
+    fast, slow = solve(model, inputs, ids, confidence=0.4), bench.solve_in_place(model, inputs, ids, 0.4)
+    assert torch.equal(fast.predictions, slow.predictions) and torch.equal(fast.segments, slow.segments)
+    assert fast.segments.unique().numel() > 1
+
+
+def test_a_run_of_it(capsys):
+    arguments = ("--rounds 2 --hidden-size 16 --num-heads 1 --H-layers 1 --L-layers 1 --size 4 --task sudoku "
+                 "--batch-size 8 --train-size 20 --device cpu --preset cpu --no-compile")
+    assert bench.main(arguments.split()) == 0
+    printed = capsys.readouterr().out
+    flops, product = (float(x) for x in re.search(r"a step is ([\d.]+) GFLOP; .* at ([\d.]+) GFLOP/s", printed).groups())
+    ms, sequences, tokens, used = (float(x) for x in re.search(
+        r"eager +([\d.]+) ms/step +([\d.]+) sequences/s +(\d+) tokens/s +([\d.]+)%", printed).groups())
+    assert sequences == pytest.approx(8 / (ms / 1e3), rel=0.05)
+    assert tokens == pytest.approx(20 * sequences, rel=0.05)
+    assert flops > 0 and product > 0 and 0 < used < 100
+    shares = re.search(r"time of a step, eager: (.*); of its FLOPs: (.*)", printed).groups()
+    for line in shares:
+        assert sum(int(x) for x in re.findall(r"(\d+)%", line)) == pytest.approx(100, abs=3)
+
+
+@pytest.mark.parametrize("wrong", ["--rounds 1", "--steeps 3", "--checkpoint nowhere.pt", "--task nothing"])
+def test_mistakes_are_one_line(wrong, capsys):
+    assert bench.main([*wrong.split(), "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
