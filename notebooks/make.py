@@ -27,8 +27,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from evaluate import write  # noqa: E402
-from published import UserError  # noqa: E402
+from evaluate import write
+from published import UserError
 
 BEGIN, END = "# --- solution", "# --- end"
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -111,7 +111,8 @@ def derive(solution):
 def execute(notebook, folder, name=""):
     """Run all cells in place, in the folder, with this Python. An error outside the cells that may fail ends it."""
     clear(notebook)
-    client = NotebookClient(notebook, kernel_name="python3", timeout=600, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, kernel_name="python3", timeout=600, coalesce_streams=True,
+                            resources={"metadata": {"path": str(folder)}})
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
