@@ -3,9 +3,9 @@
     python notebooks/data/what_matters.py            # all runs that what_matters.csv does not hold yet
     python notebooks/data/what_matters.py --list     # only print their commands
 
-A run that was stopped goes on where it was. All 26 runs took 14 minutes of
-processor time with one thread each, on one core of an AMD EPYC virtual machine (PyTorch 2.13). The wall clock showed 59
-minutes: other work shared the two cores. Compare cpu_seconds (training, with its evaluations), not wall_seconds.
+A run that was stopped goes on where it was. All 26 runs took 14 minutes of processor time, one thread each, on an AMD
+EPYC virtual machine with two cores (PyTorch 2.13). The wall clock showed 59 minutes, as other work shared the cores:
+compare cpu_seconds (training with its evaluations), not wall_seconds.
 
 What we expected, written down before the first of these runs. Pilot runs had chosen the sizes, all with seed 0: with
 half the learning rate HRM solved 0.60, a Transformer in the outer loop 0.96, one that answers at once 0.42; with the
