@@ -23,7 +23,7 @@ import sudoku
 import tasks
 from published import SPLITS, Split, UserError, cached, hash_rows, make_split, read_splits  # noqa: F401
 from tasks import (BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, ROOT, VERMILLION, WHITE, Maze, Sudoku,  # noqa: F401
-                   Task, transform, undo)
+                   Task, show_board, transform, undo)
 
 
 def load_task(name, data=None, **options):
