@@ -25,7 +25,6 @@ class Answers:
     """Of n puzzles, on the CPU."""
 
     exact: torch.Tensor  # (segments, n) bool: every labelled cell of this segment's answer is right
-    cells: torch.Tensor  # (segments, n): share of the labelled cells that are right
     q_halt: torch.Tensor  # (segments, n)
     q_continue: torch.Tensor
 
@@ -40,15 +39,14 @@ def think_on(model, split, segments):
             vectors, z, labelled = model.puzzle_vectors(puzzle_ids), model.initial_state(len(inputs)), labels != IGNORE
             for _ in range(segments):
                 z, logits, q_halt, q_continue = model(z, inputs, vectors)
-                right = ((logits.argmax(-1) == labels) & labelled).sum(-1)
-                parts.append([value.float().cpu() for value in (right == labelled.sum(-1), right / labelled.sum(-1),
-                                                                q_halt, q_continue)])
+                exact = ((logits.argmax(-1) == labels) | ~labelled).all(-1)
+                parts.append([value.float().cpu() for value in (exact, q_halt, q_continue)])
                 bar.update(len(inputs))
     # parts: all segments of the first 500 puzzles, then all of the next
-    exact, cells, q_halt, q_continue = (
+    exact, q_halt, q_continue = (
         torch.cat([torch.stack(values[i : i + segments]) for i in range(0, len(values), segments)], dim=1)
         for values in zip(*parts))
-    return Answers(exact.bool(), cells, q_halt, q_continue)
+    return Answers(exact.bool(), q_halt, q_continue)
 
 
 def act(model, answers, max_segments, confidence=0.5):
