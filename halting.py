@@ -248,6 +248,7 @@ def plot_fixed_point(numbers):
     few.plot(numbers["open"], numbers["act"], label=f"ACT, at most {numbers['M_max']} segments", **ACT)
     few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved exactly", ylim=(0, 1.02),
             title="the answer filled in, but for a few cells")
+    few.xaxis.get_major_locator().set_params(integer=True)
     mean, low, high = np.transpose(numbers["right"])
     sudden.plot(numbers["before"], mean, color=BLUE, label="mean", **LINE)
     sudden.fill_between(numbers["before"], low, high, color=BLUE, alpha=0.2, lw=0, label="10 to 90 % of the puzzles")
