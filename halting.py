@@ -25,7 +25,6 @@ class Answers:
     """Of n puzzles, on the CPU."""
 
     exact: torch.Tensor  # (segments, n) bool: every labelled cell of this segment's answer is right
-    cells: torch.Tensor  # (segments, n): share of the labelled cells that are right
     q_halt: torch.Tensor  # (segments, n)
     q_continue: torch.Tensor
 
@@ -40,15 +39,14 @@ def think_on(model, split, segments):
             vectors, z, labelled = model.puzzle_vectors(puzzle_ids), model.initial_state(len(inputs)), labels != IGNORE
             for _ in range(segments):
                 z, logits, q_halt, q_continue = model(z, inputs, vectors)
-                right = ((logits.argmax(-1) == labels) & labelled).sum(-1)
-                parts.append([value.float().cpu() for value in (right == labelled.sum(-1), right / labelled.sum(-1),
-                                                                q_halt, q_continue)])
+                exact = ((logits.argmax(-1) == labels) | ~labelled).all(-1)
+                parts.append([value.float().cpu() for value in (exact, q_halt, q_continue)])
                 bar.update(len(inputs))
     # parts: all segments of the first 500 puzzles, then all of the next
-    exact, cells, q_halt, q_continue = (
+    exact, q_halt, q_continue = (
         torch.cat([torch.stack(values[i : i + segments]) for i in range(0, len(values), segments)], dim=1)
         for values in zip(*parts))
-    return Answers(exact.bool(), cells, q_halt, q_continue)
+    return Answers(exact.bool(), q_halt, q_continue)
 
 
 def act(model, answers, max_segments, confidence=0.5):
@@ -250,6 +248,7 @@ def plot_fixed_point(numbers):
     few.plot(numbers["open"], numbers["act"], label=f"ACT, at most {numbers['M_max']} segments", **ACT)
     few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved exactly", ylim=(0, 1.02),
             title="the answer filled in, but for a few cells")
+    few.xaxis.get_major_locator().set_params(integer=True)
     mean, low, high = np.transpose(numbers["right"])
     sudden.plot(numbers["before"], mean, color=BLUE, label="mean", **LINE)
     sudden.fill_between(numbers["before"], low, high, color=BLUE, alpha=0.2, lw=0, label="10 to 90 % of the puzzles")

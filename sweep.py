@@ -23,9 +23,9 @@ from evaluate import interval, writing
 # takes more layers. All answer after their last segment: what counts here is the depth that was computed.
 SCALES = {
     "cpu": {"options": "--task sudoku --size 4 --preset cpu --steps 400 --batch-size 64 --eval-every 400 --save-every 200 "
-                       "--ema 0 --no-halt --val-size 200", "head_size": 16,
+                       "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200", "head_size": 16,
             "widths": [16, 32, 64, 128], "layers_of_widths": 4,
-            "width_of_depths": 32, "layers": [2, 4, 8, 16], "module_layers": 1, "M_max": [1, 2, 4, 8]},
+            "width_of_depths": 32, "layers": [2, 4, 8, 16], "module_layers": 2, "M_max": [1, 2, 4, 8]},
     "gpu": {"options": "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5", "head_size": 64,
             "widths": [256, 512, 768, 1024], "layers_of_widths": 8,
             "width_of_depths": 512, "layers": [4, 8, 16, 32], "module_layers": 4, "M_max": [1, 2, 4, 8, 16]},

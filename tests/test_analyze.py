@@ -186,7 +186,7 @@ def test_act_says_what_solve_does(puzzles, halting_by, max_segments):
 def scripted(exact, q_halt):
     """Answers of puzzles, each a row with one entry for every segment."""
     exact, q_halt = torch.tensor(exact).T, torch.tensor(q_halt).T
-    return halting.Answers(exact.bool(), exact.float(), q_halt.float(), torch.zeros(q_halt.shape))
+    return halting.Answers(exact.bool(), q_halt.float(), torch.zeros(q_halt.shape))
 
 
 # Stops at once and is wrong; stops in segment 2 and is right; never stops, and trusts its first answer most.
