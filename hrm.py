@@ -231,9 +231,8 @@ class HRM(nn.Module):
         self.q_head = nn.Linear(D, 2)
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
-        cos, sin = rope_tables(config)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        for name, table in zip(("cos", "sin"), rope_tables(config)):
+            self.register_buffer(name, table, persistent=False)
 
     def initial_state(self, batch_size):
         """z⁰ = (z_H⁰, z_L⁰), each (B, P+S, D)."""
@@ -274,7 +273,6 @@ class HRM(nn.Module):
 
     def forward(self, z, inputs, puzzle_vectors=None, gradient_steps=None):
         """One segment: think, then both heads.
-
         z: (z_H, z_L), each (B, P+S, D); inputs: (B, S) tokens; puzzle_vectors: (B, puzzle_emb_ndim) or None;
         gradient_steps: 1 is the one-step gradient, N·T back-propagation through the whole segment.
         Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32.
