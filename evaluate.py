@@ -201,13 +201,11 @@ def report(models, task, split, out, processes, path, **thinking):
 
 
 def figure(rows, columns, width, height):
-    """A matplotlib figure that needs no screen, and its axes as an array."""
-    import matplotlib
+    """A matplotlib figure that needs no screen and is freed when it is no longer used, and its axes as an array."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    sheet = Figure(figsize=(width, height))
+    return sheet, sheet.subplots(rows, columns, squeeze=False)
 
 
 def draw_solutions(models, task, split, path, **thinking):
