@@ -35,7 +35,7 @@ from data import UserError, load_splits, load_task
 from evaluate import build, load_model, to_tensors
 from hrm import IGNORE, HRMConfig, solve, swiglu_size
 from options import check, choose, choose_device, compiles, parse, task_keywords
-from train import EAGER_STEPS, Processes, Run, compile_modules, lr_scale, offers, update
+from train import EAGER_STEPS, Processes, Run, lr_scale, offers, update
 
 
 # ----------------------------------------------------------------------------------------------- counting FLOPs
@@ -52,7 +52,8 @@ def segment_layers(config):
 
 
 def step_flops(config, batch_size):
-    """FLOPs of the matrix products in one training step -> dict of "attention", "mlp" and "heads".
+    """FLOPs of the matrix products in one training step -> dict of "scores" (q·k, and the weighted sum of v),
+    "projections" (q, k, v and out), "mlp" and "heads".
 
     A product of (m, k) and (k, n) is 2mkn FLOPs. Backward costs twice the forward pass (one product for the gradient
     of the input, one for that of the weight); what an attention kernel computes again in backward is not counted.
@@ -62,7 +63,8 @@ def step_flops(config, batch_size):
     layers, with_gradient = segment_layers(config)
     forward = 2 if config.halting == "q" and config.M_max > 1 else 1  # the Q-target looks one segment ahead
     passes = forward * layers + 2 * with_gradient
-    row = {"attention": passes * tokens * (2 * D * 4 * D + 2 * 2 * D * tokens),  # projections; scores and their use
+    row = {"scores": passes * tokens * 2 * 2 * D * tokens,
+           "projections": passes * tokens * 2 * 4 * D * D,
            "mlp": passes * tokens * 2 * 3 * D * inner,
            "heads": (forward + 2) * 2 * D * (tokens * config.vocab_size + 2)}
     return {name: batch_size * flops for name, flops in row.items()}
@@ -111,7 +113,7 @@ def bench_training(options, sizes, processes, rounds, compare):
     names = ["compiled", "eager"] if compare else ["compiled" if compiles(options, 1000, device) else "eager"]
     runs = {name: Run(options, config, task, split, processes) for name in names}
     if "compiled" in names:
-        compile_modules(runs["compiled"].model)
+        runs["compiled"].model.compile()
     steps = {name: training(run, task, split) for name, run in runs.items()}
     size = sum(p.numel() for p in runs[names[0]].model.parameters())
     print(f"{size:,} parameters, batch {options.batch_size}, {config.dtype}, halting {config.halting}, {device}, "
@@ -137,9 +139,11 @@ def bench_training(options, sizes, processes, rounds, compare):
               f"{tokens / median(times):11.0f} tokens/s {used:7.1%} of the product's rate")
     if compare:
         ratios = quantiles([eager / fast for fast, eager in zip(*(seconds[name] for name in names))])
-        pairs = list(zip(*(torch.stack(losses[name]).tolist() for name in names)))
-        print(f"compiled is {ratios[1]:.2f} times as fast (quartiles {ratios[0]:.2f} and {ratios[2]:.2f}); in {len(pairs)} "
-              f"steps the losses differ by at most {max(abs(a - b) / abs(b) for a, b in pairs):.1e} of their value")
+        fast, eager = (torch.stack(losses[name]).double() for name in names)
+        apart, quarter = (fast - eager).abs() / eager, len(eager) // 4
+        print(f"compiled is {ratios[1]:.2f} times as fast (quartiles {ratios[0]:.2f} and {ratios[2]:.2f}); the losses differ by "
+              f"at most {apart[:quarter].max():.0e} of their value in the first {quarter} steps, {apart.max():.0e} in all "
+              f"{len(eager)}; their means are {fast.mean():.4f} and {eager.mean():.4f}")
     print(f"graphs compiled: {graphs[warm_up - 1]} in the warm-up, {graphs[-1] - graphs[warm_up - 1]} after it")
     for name in names:
         where_the_time_goes(name, steps[name], config, flops, device)
@@ -154,32 +158,30 @@ def bench_training(options, sizes, processes, rounds, compare):
 def where_the_time_goes(name, steps, config, flops, device):
     """Profile a few steps; print each part's share of the time and of the FLOPs."""
     cuda = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda, record_shapes=True) as profiler:
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda) as profiler:
         total = 1e6 * timed(device, lambda: [next(steps) for _ in range(3)])[0]  # the profile counts in microseconds
-    shares = dict.fromkeys((*flops, "optimiser"), 0.0)
-    for event in profiler.key_averages(group_by_input_shape=True):
-        part = part_of(event.key, event.input_shapes, config)
+    times = {"scores": 0.0, "linear": 0.0, "optimiser": 0.0}
+    for event in profiler.key_averages():
+        part = part_of(event.key)
         if part == "optimiser":
-            shares[part] += (event.device_time_total if cuda else event.cpu_time_total) / total
+            times[part] += (event.device_time_total if cuda else event.cpu_time_total) / total
         elif part:
-            shares[part] += (event.self_device_time_total if cuda else event.self_cpu_time_total) / total
-    shares["norms, activations, the rest"] = 1 - sum(shares.values())
+            times[part] += (event.self_device_time_total if cuda else event.self_cpu_time_total) / total
     work = {part: count / sum(flops.values()) for part, count in flops.items()}
-    time_, flops_ = (", ".join(f"{part} {share:.0%}" for part, share in parts.items()) for parts in (shares, work))
-    print(f"time of a step, {name}: {time_}; of its FLOPs: {flops_}")
+    linear = {part: times["linear"] * share / (1 - work["scores"]) for part, share in work.items() if part != "scores"}
+    shares = {"scores": times["scores"], **linear, "optimiser": times["optimiser"],
+              "norms, activations and the rest": 1 - sum(times.values())}
+    time_, work = (", ".join(f"{part} {share:.0%}" for part, share in parts.items()) for parts in (shares, work))
+    print(f"time of a step, {name}: {time_} (linear layers in proportion to their FLOPs)\nFLOPs of a step: {work}")
 
 
-def part_of(operation, shapes, config):
-    """The part of the model that an operation of the profile belongs to, by its name and a product's sizes, or None."""
-    inner = swiglu_size(config.hidden_size, config.expansion, config.inner_multiple)
-    sizes = {size for shape in shapes for size in shape}
+def part_of(operation):
+    """The part of a step that an operation of the profile belongs to, by its name; None: none of these."""
     if operation.startswith("Optimizer.step"):
         return "optimiser"
     if "attention" in operation or operation == "aten::bmm":
-        return "attention"
-    if operation in ("aten::mm", "aten::addmm"):
-        return "mlp" if sizes & {inner, 2 * inner} else "heads" if sizes & {config.vocab_size, 2} else "attention"
-    return None
+        return "scores"
+    return "linear" if operation in ("aten::mm", "aten::addmm") else None
 
 
 # --------------------------------------------------------------------------------------------------- inference
@@ -261,7 +263,7 @@ def bench_start(arguments):
         command = [sys.executable, train, *arguments, "--out", metrics.parent, "--log-every", "1"]
         start, done = time.perf_counter(), 0
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder})
+                                   env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder, "TMPDIR": folder})
         while process.poll() is None and done < max(shown):
             time.sleep(0.02)
             if metrics.exists() and metrics.read_text().count("\n") > done + 1:  # one line is the heading

@@ -27,7 +27,7 @@ import torch.distributed as dist
 from baselines import make_model
 from data import UserError, load_splits, load_task
 from evaluate import build, draw_curves, evaluate, fitting, load_model, read_checkpoint, report, to_tensors, write
-from hrm import HRMConfig, ReasoningModule, Slots, act_step, draw_M_min
+from hrm import HRMConfig, Slots, act_step, draw_M_min
 from options import OPTIONS, SIZES, Options, check, check_ranges, choose, choose_device, compiles, parse, task_keywords
 from progress import Log, signals
 from vote import check_vote
@@ -220,14 +220,6 @@ def save(path, content, processes):
         write(path, lambda temporary: torch.save(content, temporary))
 
 
-def compile_modules(model, **how):
-    """torch.compile H and L, each as one graph: they hold nearly all of the work, and modules of the same shape share
-    their compiled code. The whole segment as one graph is hardly faster, and takes twice as long to compile."""
-    for part in model.children():
-        if isinstance(part, ReasoningModule):
-            part.compile(**how)
-
-
 def update(run, micro_batches, M_max, scale, log):
     """Deep supervision: one segment for every slot, one update of the weights. `scale`: of the learning rates."""
     options, model, processes = run.options, run.model, run.processes
@@ -257,7 +249,7 @@ def train(run, task, splits, out, steps, log, stop):
     compile_at = max(run.step, EAGER_STEPS) if compiles(options, steps, processes.device) else None
     for step, M_max, micro_batches in offers(task, splits["train"], run, steps):
         if step == compile_at:
-            compile_modules(run.model)
+            run.model.compile()
         scale = lr_scale(step, steps, options)
         update(run, micro_batches, M_max, scale, log)
 
