@@ -277,13 +277,13 @@ def analyze(args):
         if (other.name, other.grid) != (task.name, task.grid):
             raise UserError(f"{checkpoint} solves {other.name} of {other.grid[0]}x{other.grid[1]}, but {args.checkpoint[0]} "
                             f"{task.name} of {task.grid[0]}x{task.grid[1]}; compare models of one task")
+    models = [model] + [other for other, *_ in others]
     kind = "" if model.config.model == "hrm" or others else f"-{model.config.model}"
     path = Path(args.out) / f"{args.command}-{task.name}-{task.grid[0]}x{task.grid[1]}{kind}"
     if args.command == "steps":
         return watch(args, model, task, split, options, path)
     inputs, _, puzzle_ids = to_tensors(split, device)
     if args.command == "convergence":
-        models = [model] + [other for other, *_ in others]
         numbers = [convergence(each, inputs, puzzle_ids, args.max_segments if each.config.M_max > 1 else 1) for each in models]
         save(path, {"models": numbers}, plot_convergence(numbers))
     elif args.command == "participation-ratio":
@@ -298,7 +298,7 @@ def analyze(args):
         save(path, numbers, plot_inference_scaling(numbers))
     elif args.command == "strategies":
         check_vote(task, args.votes, 0.0, True, "valid")
-        numbers = strategies(model, task, split, options.confidence, args.votes)
+        numbers = strategies(models, task, split, options.confidence, args.votes)
         title = f"{task.name} {task.grid[0]}x{task.grid[1]}, {len(split)} test puzzles"
         save(path, {"strategies": numbers}, plot_strategies(numbers, title))
     else:
@@ -313,7 +313,7 @@ COMMANDS = {  # name: what it shows, and from how many puzzles
     "halting": ("does it think longer about harder puzzles, and what does that save? (fig. 5 a, b)", 1000),
     "inference-scaling": ("what is longer thinking worth? (fig. 5 c)", 1000),
     "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
-    "strategies": ("what do votes, noise and longer thinking buy? (vote.py)", 500),
+    "strategies": ("what do votes, noise, longer thinking and several checkpoints buy? (vote.py)", 500),
     "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
 
@@ -334,7 +334,7 @@ def parse(argv):
             command.add_argument("--scale", default="cpu", choices=list(sweep.SCALES), help="which grid of models")
             command.add_argument("--runs", help="folder of the runs (default: runs/depth-SCALE); they are kept and resumed")
             continue
-        command.add_argument("--checkpoint", required=True, nargs="+" if name == "convergence" else 1, help="what train.py wrote")
+        command.add_argument("--checkpoint", required=True, nargs="+" if name in ("convergence", "strategies") else 1, help="what train.py wrote")
         command.add_argument("--puzzles", type=int, default=puzzles, help="how many of the test puzzles")
         command.add_argument("--max-segments", type=int, help="segments per puzzle, if not the usual number")
         command.add_argument("--data", help="puzzles from FILE.csv or a folder, not those of the training run")

@@ -3,7 +3,8 @@
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16               # 16 symmetric views of every puzzle
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16 --no-views --noise 0.5     # 16 disturbed trajectories
     python train.py --eval seed0/best.pt seed1/best.pt seed2/best.pt          # an ensemble of checkpoints
-    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt       # accuracy against compute, as a plot
+    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt       # accuracy against compute, as a plot;
+                                                                              # more checkpoints add their ensemble
 
 HRM often fails on one view of a puzzle and solves another, with its digits renamed or its rows swapped: Ren & Liu (arXiv
 2601.10679) took Sudoku-Extreme from 54.5 % to 96.9 % by votes over views and checkpoints, with easier puzzles in training.
@@ -11,6 +12,7 @@ Noise on the state lets a trajectory leave a wrong fixed point (Probabilistic TR
 """
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data import BLUE, DARK, GREY, LILAC, VERMILLION, UserError, hash_rows, transform, undo
+from data import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, VERMILLION, UserError, hash_rows, transform, undo
 from hrm import Solution, solve
 
 RULES = ("valid", "majority", "q")
@@ -63,7 +65,8 @@ def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=Tru
     rows = np.arange(n)  # puzzles that still want answers
     generator = torch.Generator(device).manual_seed(seed)
     for k, (v, model) in enumerate(itertools.product(range(votes), models)):
-        view = task.view(v, len(rows)) if views and v > 0 else None
+        view = task.view(v, n) if views and v > 0 else None
+        view = view and [part[rows] for part in view]  # a puzzle's views do not depend on which others want them
         seen = inputs[rows] if view is None else transform(inputs[rows], *view)
         given = [torch.from_numpy(array.astype(np.int64)).to(device) for array in (seen, puzzle_ids[rows])]
         solution = solve(model, *given, noise=noise if v > 0 else 0.0, generator=generator, **thinking)
@@ -114,14 +117,15 @@ def best_of(answers, q_halt, valid, choose):
 # ------------------------------------------------------------------------------------- accuracy against compute
 
 
-def strategies(model, task, split, confidence, votes=16, noises=(0.3, 1.0), progress=True):
+def strategies(models, task, split, confidence, votes=16, noises=(0.3, 1.0), progress=True):
     """Every strategy on the same puzzles -> list of dicts "strategy", "votes", "segments" (mean per puzzle, of all votes
     together), "exact" (share solved), "puzzles", "seconds".
 
+    The strategies use models[0]; if there are more models, one strategy is all of them as an ensemble, on each view.
     The proposals are made once; that the first 1, 2, 4, … of them are chosen from costs nothing more. "seconds" is the
     time of a strategy with all its votes, without stopping at a valid answer; shares of it go by segments.
     """
-    table, M_max = [], model.config.M_max
+    table, first, M_max = [], models[:1], models[0].config.M_max
 
     def add(strategy, K, segments, answers, seconds):
         exact = ((answers == split.labels) | (split.labels == 0)).all(axis=1).mean()
@@ -129,13 +133,15 @@ def strategies(model, task, split, confidence, votes=16, noises=(0.3, 1.0), prog
                       "puzzles": len(split), "seconds": seconds})
 
     halting = {"halt": True, "confidence": confidence}
-    runs = [("views", dict(votes=votes, **halting))]
-    runs += [(f"noise {noise:g}", dict(votes=votes, views=False, noise=noise, **halting)) for noise in noises]
-    runs += [("ACT, at most M", dict(max_segments=M, **halting)) for M in (M_max, 2 * M_max, 4 * M_max)]
-    runs += [("always M", dict(halt=False, max_segments=M)) for M in (1, 2, M_max // 2, M_max, 2 * M_max, 4 * M_max)]
-    for strategy, keywords in tqdm(runs, "strategies", disable=not progress):
+    runs = [("views", first, dict(votes=votes, **halting))]
+    runs += [(f"noise {noise:g}", first, dict(votes=votes, views=False, noise=noise, **halting)) for noise in noises]
+    if len(models) > 1:
+        runs.append((f"{len(models)} models", models, dict(votes=math.ceil(votes / len(models)), **halting)))
+    runs += [("ACT, at most M", first, dict(max_segments=M, **halting)) for M in (M_max, 2 * M_max, 4 * M_max)]
+    runs += [("always M", first, dict(halt=False, max_segments=M)) for M in (1, 2, M_max // 2, M_max, 2 * M_max, 4 * M_max)]
+    for strategy, voters, keywords in tqdm(runs, "strategies", disable=not progress):
         start = time.time()
-        made = propose([model], task, split.inputs, split.puzzle_ids, **keywords)
+        made = propose(voters, task, split.inputs, split.puzzle_ids, **keywords)
         seconds = time.time() - start
         if "votes" not in keywords:
             add(strategy, 1, made.segments[0], made.answers[0], seconds)
@@ -143,7 +149,7 @@ def strategies(model, task, split, confidence, votes=16, noises=(0.3, 1.0), prog
         before = np.vstack([np.zeros_like(made.valid[:1]), made.valid[:-1]])
         wanted = ~np.logical_or.accumulate(before)  # "valid" ends a puzzle's search at its first valid answer
         for choose in RULES:
-            for K in (k for k in (1, 2, 4, 8, 16, 32) if k <= votes):
+            for K in (len(voters) * 2**i for i in range(10) if len(voters) * 2**i <= len(made.answers)):
                 best = best_of(made.answers[:K], made.q_halt[:K], made.valid[:K], choose)
                 segments = (made.segments * wanted if choose == "valid" else made.segments)[:K].sum(axis=0)
                 add(f"{strategy}, {choose}", K, segments, made.answers[best, np.arange(len(split))],
@@ -164,7 +170,7 @@ def plot_strategies(table, title=""):
         rows = [row for row in table if row["strategy"] == name]
         kind, _, choose = name.partition(", ")
         marker, line = styles.get(choose, ("s", ":"))
-        colour = (BLUE, VERMILLION, LILAC)[kinds.index(kind) % 3] if kind in kinds else DARK if kind == "ACT" else GREY
+        colour = (BLUE, VERMILLION, LILAC, LIGHT_BLUE)[kinds.index(kind) % 4] if kind in kinds else DARK if kind == "ACT" else GREY
         ax.plot([row["segments"] for row in rows], [max(1 - row["exact"], floor) for row in rows], label=name, markersize=4.5,
                 marker=marker, linestyle=line, color=colour, linewidth=1.2)
     ax.set(xscale="log", yscale="log", xlabel="segments per puzzle, all votes together", ylabel="puzzles missed (share)", title=title)

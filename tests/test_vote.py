@@ -10,6 +10,7 @@ import sudoku
 import train
 import vote as voting
 from data import load_splits, load_task, transform, undo
+from evaluate import load_model
 from hrm import HRM, HRMConfig, Solution, solve
 from train import easier_share
 from vote import best_of, vote
@@ -92,7 +93,7 @@ def test_a_valid_proposal_is_never_lost(name, size, monkeypatch):
     inputs, labels = task.generate(300, rng)
     proposed = np.zeros(300, bool)
     views = []
-    monkeypatch.setattr(task, "view", lambda k, n: views.append(type(task).view(task, k, n)) or views[-1])
+    monkeypatch.setattr(voting, "transform", lambda rows, *view: views.append(view) or transform(rows, *view))
     rows_of = {inputs[i].tobytes(): i for i in range(300)}
 
     def guess(model, seen, puzzle_ids, **thinking):
@@ -147,6 +148,30 @@ def test_an_ensemble_asks_every_model():
 
 
 # ------------------------------------------------------------------------------------------- easier puzzles
+
+
+def test_the_table_of_strategies_is_what_vote_gives():
+    """Chosen from proposals made once, every row is what the same options of --eval would give."""
+    (hrm, task, _), (recurrent, *_) = (load_model(f"checkpoints/sudoku-6x6{kind}.pt") for kind in ("", "-recurrent"))
+    split = load_splits(task, train_size=30, val_size=1, test_size=20, cache=None, progress=False)["test"]
+    table = voting.strategies([hrm, recurrent], task, split, 0.95, votes=4, noises=(2.0,), progress=False)
+    found = {(row["strategy"], row["votes"]): (row["exact"], row["segments"]) for row in table}
+    halting = {"halt": True, "confidence": 0.95}
+    for strategy, K, models, how in (
+        ("views, valid", 1, hrm, {}),
+        ("views, valid", 4, hrm, {"votes": 4}),
+        ("views, majority", 2, hrm, {"votes": 2, "choose": "majority"}),
+        ("noise 2, q", 2, hrm, {"votes": 2, "views": False, "noise": 2.0, "choose": "q"}),
+        ("2 models, majority", 2, [hrm, recurrent], {"choose": "majority"}),
+        ("2 models, valid", 4, [hrm, recurrent], {"votes": 2}),
+    ):
+        solution = vote(models, task, split.inputs, **how, **halting)
+        exact = (solution.predictions.numpy() == split.labels).all(axis=1).mean()
+        assert found[strategy, K] == pytest.approx((exact, solution.segments.float().mean().item())), strategy
+    always = [row["exact"] for row in table if row["strategy"] == "always M"]
+    assert always[0] < 0.9 < always[-1]  # one segment is not enough
+    assert all(row["puzzles"] == 20 and row["seconds"] > 0 for row in table)
+    assert len(voting.plot_strategies(table).axes[0].lines) == len({row["strategy"] for row in table}) + 1  # the floor
 
 
 def test_easier_puzzles_fill_in_blanks_and_nothing_else():
