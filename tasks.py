@@ -178,7 +178,8 @@ class Task:
 def transform(rows, cell, token):
     """Apply a symmetry (see Task.symmetries) to every one of the rows (n, S)."""
     each = np.arange(len(rows))[:, None]
-    return token[each, rows[each, cell]]
+    moved = rows.ravel().take(each * rows.shape[1] + cell)  # on flat arrays: several times as fast as rows[each, cell]
+    return token.ravel().take(each * token.shape[1] + moved)
 
 
 def undo(rows, cell, token):
@@ -322,11 +323,12 @@ class Sudoku(Task):
         digits = 2 + rng.random((n, self.size)).argsort(axis=1)
         pad_and_blank = np.tile([0, 1], (n, 1))
         token = np.concatenate([pad_and_blank, digits], axis=1).astype(np.uint8)  # (n, V)
-        rows, columns = self.shuffled_lines(n, box_rows, rng), self.shuffled_lines(n, box_columns, rng)
-        cell = rows[:, :, None] * self.size + columns[:, None, :]
+        down = self.size * self.shuffled_lines(n, box_rows, rng)  # first cell of the row that each row comes from
+        across = self.shuffled_lines(n, box_columns, rng)
         if box_rows == box_columns:
-            transpose = rng.random((n, 1, 1)) < 0.5
-            cell = np.where(transpose, rearrange(cell, "n r c -> n c r"), cell)
+            transpose = rng.random((n, 1)) < 0.5
+            down, across = np.where(transpose, across, down), np.where(transpose, down, across)
+        cell = down[:, :, None] + across[:, None, :]
         return rearrange(cell, "n r c -> n (r c)"), token
 
     def shuffled_lines(self, n, per_band, rng):

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import bench
 import train
 from baselines import make_model
-from hrm import HRM, MODELS, HRMConfig, Slots, act_step, solve
+from hrm import HRM, MODELS, HRMConfig, Linear, Slots, act_step, solve
 
 
 def make(model="hrm", halting="q", **changes):
@@ -87,6 +87,28 @@ def test_every_model_compiles_whole_and_only_once(name, halting):
     assert halted == ({5} if name == "transformer" else {0, 5})
     assert len(set(graphs)) == 1
     assert graphs[0] == (2 if halting == "q" and name != "transformer" else 1)  # the look-ahead has no gradient
+
+
+def test_a_compiled_segment_casts_every_weight_once():
+    """Eager bfloat16 casts L's weights at each of its N·T updates; one graph for the whole segment shares the casts."""
+    from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
+    from torch._dynamo.backends.common import aot_autograd
+
+    torch._dynamo.reset()
+    casts = []
+
+    def forward_compiler(module, example_inputs):
+        casts.extend(node.args[0].name for node in module.graph.nodes
+                     if node.target is torch.ops.aten._to_copy.default and node.args[0].op == "placeholder"
+                     and node.meta["val"].dtype == torch.bfloat16)
+        return make_boxed_func(module.forward)
+
+    model, batch = make(halting="bce", dtype="bfloat16")
+    model.compile(fullgraph=True, backend=aot_autograd(
+        fw_compiler=forward_compiler, bw_compiler=lambda module, _: make_boxed_func(module.forward),
+        partition_fn=min_cut_rematerialization_partition))
+    step(model, Slots.empty(model, *batch), batch)
+    assert len(casts) == len(set(casts)) >= sum(isinstance(part, Linear) for part in model.modules())
 
 
 @pytest.mark.parametrize("dtype, backend, tolerance", [
