@@ -242,6 +242,7 @@ def draw_curves(metrics, path):
             if column(key):
                 ax.plot(*zip(*column(key)), style, label=name, markersize=3, linewidth=1.2)
         ax.set(xlabel="optimiser step", ylabel=label)
+        ax.locator_params(axis="x", nbins=6)
         ax.legend(frameon=False)
         ax.grid(alpha=0.3)
     axes[0].set_yscale("log")

@@ -204,7 +204,7 @@ def choose_device(name):
 
 
 def compiles(options, steps, device):
-    """Use torch.compile? On a CPU it makes a step about 1.5 times faster, but first takes ten seconds and g++."""
+    """Use torch.compile? On a CPU it makes a step about 1.3 times as fast, but first takes half a minute and g++."""
     if options.compile is not None:
         return options.compile
     return device.type == "cuda" or (device.type == "cpu" and steps >= 1000 and shutil.which("g++") is not None)
