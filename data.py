@@ -1,66 +1,80 @@
 """From a task's name to its puzzles: `load_task` and `load_splits`, and a command that draws some.
 
-The tasks themselves are in tasks.py (mazes, Sudoku, the class `Task` for your own) and arc.py; published.py reads the
-published files.
-
     python data.py --task maze --show 4             # draws four mazes with their solutions
     python data.py --task sudoku --data DIR         # from DIR/test.csv
+
+What a puzzle is stands in puzzles/: task.py (the class `Task`), and a file for each kind.
 """
-import argparse
+
 import hashlib
+import importlib
 import importlib.util
+import inspect
 import json
 import sys
 import traceback
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
-import arc
-import maze
-import sudoku
-import tasks
-from published import SPLITS, Split, UserError, cached, hash_rows, make_split, read_splits  # noqa: F401
-from tasks import (BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, ROOT, VERMILLION, WHITE, Maze, Sudoku,  # noqa: F401
-                   Task, show_board, transform, undo)
+from hrm import IGNORE
+from puzzles.csv_files import board_size, read_splits
+from puzzles.task import Split, Task
+from training.files import UserError, write
+from training.options import Parser, exit_status, parse_options, whole
+from training.pictures import draw_boards
+
+BUILT_IN = {"maze": "puzzles.maze", "sudoku": "puzzles.sudoku", "arc1": "puzzles.arc", "arc2": "puzzles.arc",
+            "flood": "puzzles.flood"}
 
 
+# -------------------------------------------------------------------------------------- from a name to a task
 def load_task(name, data=None, **options):
-    """The task of this name: built in, or a Task subclass in <name>.py, here or beside this file.
+    """The task of this name. An option that is None means its default; `data` says the size of its boards."""
+    kind = task_class(name)
+    if data is not None and options.get("size") is None and kind.load is None:
+        options["size"] = board_size(data)
+    return kind(**options)
 
-    Options are those of the task, None means its default. With `data`, the size is that of the file's boards.
-    """
-    for folder in (Path.cwd(), ROOT):
-        if name not in known_tasks() and name.isidentifier() and (folder / f"{name}.py").exists():
-            spec = importlib.util.spec_from_file_location(f"task_{name}", folder / f"{name}.py")
-            sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-            try:
-                spec.loader.exec_module(module)
-            except Exception as error:  # it is the user's code: anything may be wrong with it
-                where = traceback.extract_tb(error.__traceback__)[-1].lineno
-                line = error.lineno if isinstance(error, SyntaxError) else where
-                raise UserError(f"{folder / name}.py, line {line}: {type(error).__name__}: {error}; mend it") from None
-    if name not in known_tasks():
-        raise UserError(f"unknown task {name!r}; there are {', '.join(known_tasks())}, "
+
+def task_class(name):
+    """The Task subclass of this name: built in, or in NAME.py in the current folder."""
+    if name in BUILT_IN:
+        importlib.import_module(BUILT_IN[name])
+    elif name.isidentifier() and Path(f"{name}.py").exists():
+        import_file(Path(f"{name}.py").resolve())
+    known = known_tasks()
+    if name not in known:
+        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *known}))}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")
-    if data is not None and options.get("size") is None:
-        options["size"] = known_tasks()[name].file_size(data)
-    return known_tasks()[name](**options)
+    return known[name]
 
 
-def parse_options(text):
-    """NAME=VALUE words, as on the command line -> dict of the task's further options."""
-    for word in text.split():
-        if "=" not in word:
-            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
-    return dict(word.split("=", 1) for word in text.split())
+def import_file(path):
+    """Run a user's file, where anything may be wrong."""
+    spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = error.lineno if isinstance(error, SyntaxError) else last
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}; mend it") from None
 
 
-def known_tasks():
-    return {task.name: task for task in (*Task.__subclasses__(), arc.Arc2)}
+def known_tasks(kind=Task):
+    """{name: class} of all subclasses, at any distance."""
+    known = {}
+    for task in kind.__subclasses__():
+        known |= {task.name: task, **known_tasks(task)}
+    return known
 
 
+# ------------------------------------------------------------------------------------- from a task to puzzles
 def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, seed=0, cache="data/cache",
                 progress=True):
     """The task's puzzles -> {"train": Split, "val": Split, "test": Split}, made here or read from `data`.
@@ -69,11 +83,7 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     kept); or the task's shipped files. train_size=None: 10 000, or what there is of a task with few puzzles.
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (the test split): seeded
     subsamples of at most these sizes, None = all; val takes rows of train.csv that training leaves over,
-    and with train_size=None up to a tenth of them.
-    """
-    for what, size in [("train_size", train_size), ("val_size", val_size), ("test_size", test_size)]:
-        if size is not None and size < (0 if what == "val_size" else 1):
-            raise UserError(f"{what} {size} is too small; pass a positive number")
+    and with train_size=None up to a tenth of them."""
     if task.load:
         return task.load(data, test_size, progress)
     if data is not None or task.shipped is not None:
@@ -84,13 +94,13 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     inputs, labels = cached(cache_path(cache, task, n, seed), distinct_puzzles, task, n, seed, progress)
     if len(inputs) < n:
         if train_size is not None or len(inputs) < 3:
-            raise UserError(f"there are only about {len(inputs)} different {task.name} puzzles of size {task.size}, "
-                            f"{n} are needed; raise the size or lower the split sizes")
-        val_size, test_size = min(val_size, len(inputs) // 6), min(test_size, max(1, len(inputs) // 6))
-    train_size = len(inputs) - val_size - test_size
-    bounds = np.cumsum([0, train_size, val_size, test_size])
-    split = make_split(task, inputs, labels)
-    return {name: split[bounds[i]:bounds[i + 1]] for i, name in enumerate(SPLITS)}
+            raise UserError(f"there are only about {len(inputs)} different {task.name} puzzles of size "
+                            f"{task.size}, {n} are needed; raise the size or lower the split sizes")
+        val_size = min(val_size, len(inputs) // 6)
+        test_size = min(test_size, max(1, len(inputs) // 6))
+    made = Split(inputs, labels, np.zeros(len(inputs), np.int32), task.rating(inputs, labels))
+    test, val = len(inputs) - test_size, len(inputs) - test_size - val_size  # where they begin
+    return {"train": made[:val], "val": made[val:test], "test": made[test:]}
 
 
 def distinct_puzzles(task, n, seed, progress):
@@ -112,39 +122,59 @@ def distinct_puzzles(task, n, seed, progress):
     return inputs[order], labels[order]
 
 
+def cached(path, make, *arguments):
+    """The inputs and labels kept in the file `path` (None: no file), or made now and then kept there."""
+    try:
+        with np.load(path or "") as arrays:
+            return arrays["inputs"], arrays["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        inputs, labels = make(*arguments)  # there is no such file, or it is damaged
+    try:
+        if path:
+            write(path, lambda temporary: np.savez_compressed(temporary, inputs=inputs, labels=labels))
+    except UserError as error:
+        print(f"the puzzles are not kept for the next run: {error}", file=sys.stderr)
+    return inputs, labels
+
+
 def cache_path(folder, task, n, seed):
     """The file for these puzzles: another one whenever the code that makes them is edited."""
-    own = getattr(sys.modules[type(task).__module__], "__file__", None)
-    if folder is None or own is None:  # a class typed into a notebook has no file to compare
-        return None
-    code = [Path(path).read_text() for path in (__file__, tasks.__file__, maze.__file__, sudoku.__file__, own)]
+    modules = [sys.modules[kind.__module__] for kind in type(task).__mro__ if issubclass(kind, Task)]
+    if folder is None or not all(hasattr(module, "__file__") for module in modules):
+        return None  # a class typed into a notebook has no file to compare
+    code = [inspect.getsource(distinct_puzzles), *(Path(module.__file__).read_text() for module in modules)]
     key = hashlib.sha256(json.dumps([task.name, task.options, n, seed, code]).encode()).hexdigest()
     return Path(folder) / f"{task.name}-{key[:16]}.npz"
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Draw puzzles with their solutions to a PNG.", usage=argparse.SUPPRESS)
-    parser.error = lambda message: parser.exit(2, f"error: {message}; python data.py --help lists the options\n")
-    parser.add_argument("--task", default="maze", help="maze, sudoku, or the name of a task in <name>.py")
-    parser.add_argument("--show", type=int, default=4, metavar="N", help="how many puzzles")
-    parser.add_argument("--size", type=int, help="side of the board")
+def to_tensors(split, device):
+    """A split's inputs, labels (PAD becomes IGNORE) and puzzle ids as int64 tensors on the device."""
+    labels = np.where(split.labels == 0, IGNORE, split.labels.astype(np.int64))
+    tensors = [torch.from_numpy(array.astype(np.int64)) for array in (split.inputs, labels, split.puzzle_ids)]
+    if device.type == "cuda":  # pinned memory is copied while the GPU computes
+        return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+    return [tensor.to(device) for tensor in tensors]
+
+
+# ------------------------------------------------------------------------------------------------ the command
+def main(argv=None):
+    parser = Parser("data.py", "Draw puzzles with their solutions to a PNG.")
+    parser.add_argument("--task", default="maze", help="maze, sudoku, arc1, arc2, flood or your own NAME")
+    parser.add_argument("--show", type=whole(1, 100), default=4, metavar="N", help="how many puzzles")
+    parser.add_argument("--size", type=whole(1), help="side of the board")
     parser.add_argument("--task-options", default="", help="such as 'kind=random min_path=20'")
     parser.add_argument("--data", help="FILE.csv, a folder with train.csv and test.csv, or OWNER/NAME")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="examples.png")
-    args = parser.parse_args()
-    try:
-        if not 1 <= args.show <= 100:
-            raise UserError(f"--show {args.show} is out of range; pass 1 to 100")
-        task = load_task(args.task, args.data, **{"size": args.size, **parse_options(args.task_options)})
-        splits = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)
-        task.draw_examples(splits["test"], args.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--out", type=Path, default="examples.png")
+    args = parser.parse_args(argv)
+    task = load_task(args.task, args.data, **{"size": args.size, **parse_options(args.task_options)})
+    split = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)["test"]
+    if task.draw_examples:
+        return task.draw_examples(split, args.out)
+    draw_boards(task, split, args.out, ["" if np.isnan(r) else f"rating {r:g}" for r in split.rating])
+    rows, columns = task.grid
+    print(f"{len(split)} {task.name} puzzles of {rows} x {columns} with their solutions: {args.out}")
 
 
 if __name__ == "__main__":
-    import data  # under its own name, so that a student's `from data import Task` means the same class
-    sys.exit(data.main())
+    sys.exit(exit_status(main))

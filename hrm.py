@@ -1,17 +1,17 @@
 """The Hierarchical Reasoning Model (Wang et al. 2025, arXiv 2506.21734) in one file.
 
 Two recurrent Transformer modules share one puzzle: a slow one (H, for "high-level") that plans and a fast one
-(L, "low-level") that works out the details. L makes T updates for every update of H, and H makes N updates in a
-*segment*. Training needs no back-propagation through time: each segment gets its own loss (deep supervision), only
-its last two updates carry gradient (the one-step gradient), and a Q-head learns when the answer is good enough
-to stop (adaptive computation time, ACT).
+(L, "low-level") that works out the details. L makes T updates for every update of H, and H makes N in a
+*segment*. Training needs no back-propagation through time: each segment gets its own loss (deep supervision),
+only its last two updates carry gradient (the one-step gradient), and a Q-head learns when the answer is good
+enough to stop (adaptive computation time, ACT).
 
 Read from top to bottom: the parts of a Transformer; HRM with ONE SEGMENT (`HRM.think`); the losses; deep
 supervision and ACT in training (`act_step`); inference (`solve`).
 
-Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden size,
-V vocabulary. "Published" means the behaviour of the authors' released implementation, which this file reproduces
-number for number (tests/test_reference.py). Where the paper says something else, a comment marks it [≠].
+Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden
+size, V vocabulary. "Published" means the behaviour of the authors' released implementation, which this file
+reproduces number for number (tests/test_reference.py). Where the paper differs, a comment marks it [≠].
 """
 
 import math
@@ -22,18 +22,20 @@ import torch.nn as nn
 import torch.nn.functional as F
 from einops import rearrange
 
-import checkpoint
-
 IGNORE = -100  # label of a token that the loss leaves out
-POSITIONS = ("rope", "learned", "rope2d", "rope2d+learned")
-MODELS = ("hrm", "recurrent", "transformer", "trm")  # the others are in baselines.py
+CHOICES = {
+    "model": ("hrm", "recurrent", "transformer", "trm"),  # the others are in extras/baselines.py
+    "positions": ("rope", "learned", "rope2d", "rope2d+learned"),  # the 2-D ones are ours, for small models
+    "halting": ("q", "bce"),  # halt and continue values, as in the paper; or the halt value alone (as in TRM)
+    "token_loss": ("stablemax", "softmax"),  # softmax is the paper's choice for Sudoku-Extreme-Full
+    "dtype": ("float32", "bfloat16", "float64"),  # of activations; the parameters stay float32
+}
 
 
 @dataclass
 class HRMConfig:
-    """Sizes of an HRM. The defaults are the published 27 275 266-parameter model (with vocab_size=11, seq_len=81)."""
-
-    model: str = "hrm"  # one of MODELS
+    """Sizes of an HRM. The defaults are the published model with its 27 275 266 parameters."""
+    model: str = "hrm"
     vocab_size: int = 11
     seq_len: int = 81
     hidden_size: int = 512
@@ -44,33 +46,31 @@ class HRMConfig:
     L_cycles: int = 2  # T of the paper: L-updates per H-update
     expansion: float = 4.0  # of the SwiGLU, see `swiglu_size`
     inner_multiple: int = 256  # the SwiGLU's inner width is rounded up to a multiple of this
-    positions: str = "rope"  # one of POSITIONS; the 2-D ones are ours, for the small models of the CPU preset
+    positions: str = "rope"
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
     num_puzzles: int = 1  # rows of the puzzle embedding table
     puzzle_emb_ndim: int = 512  # length of one row; 0 = no puzzle embedding
     M_max: int = 16  # most segments per puzzle
     exploration: float = 0.1  # ε of the paper: how often a slot draws a longer minimum of segments
-    halting: str = "q"  # "q": halt and continue values, as in the paper; "bce": halt value alone (our deviation)
-    token_loss: str = "stablemax"  # or "softmax" (the paper's choice for Sudoku-Extreme-Full)
-    dtype: str = "bfloat16"  # of activations; the parameters stay float32
+    halting: str = "q"
+    token_loss: str = "stablemax"
+    dtype: str = "bfloat16"
 
     def __post_init__(self):
-        for name in ("vocab_size", "seq_len", "hidden_size", "num_heads", "H_layers", "L_layers", "H_cycles",
-                     "L_cycles", "expansion", "inner_multiple", "rope_base", "norm_eps", "num_puzzles", "M_max"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        for name, value in vars(self).items():
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    raise ValueError(f"{name} is {value!r}; choose from {', '.join(CHOICES[name])}")
+            elif not 0 <= value < math.inf or value == 0 and name not in ("puzzle_emb_ndim", "exploration"):
+                raise ValueError(f"{name} is {value}; it must be positive")
+        if self.exploration > 1:
+            raise ValueError(f"exploration is {self.exploration}; it is a probability, at most 1")
         if self.hidden_size % self.num_heads or self.head_size % 4:
             raise ValueError(f"hidden_size {self.hidden_size} and num_heads {self.num_heads} give heads of "
                              f"{self.hidden_size / self.num_heads:g}; rotary positions need a multiple of 4")
-        for name, known in (("model", MODELS), ("positions", POSITIONS), ("halting", ("q", "bce")),
-                            ("token_loss", ("stablemax", "softmax")), ("dtype", ("float32", "bfloat16", "float64"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(known)}")
         if "2d" in self.positions and math.isqrt(self.seq_len) ** 2 != self.seq_len:
             raise ValueError(f"positions {self.positions!r} need a square grid, not seq_len {self.seq_len}")
-        if self.puzzle_emb_ndim < 0 or not 0 <= self.exploration <= 1:
-            raise ValueError(f"puzzle_emb_ndim {self.puzzle_emb_ndim} is negative or exploration {self.exploration} outside 0..1")
 
     @property
     def head_size(self):
@@ -82,8 +82,7 @@ class HRMConfig:
         return math.ceil(self.puzzle_emb_ndim / self.hidden_size)
 
 
-# ---------------------------------------------------------------------------------- the parts of a Transformer
-
+# --------------------------------------------------------------------------------- the parts of a Transformer
 def swiglu_size(hidden_size, expansion, multiple):
     """Width inside the SwiGLU: 2/3 of the expansion, as it has three matrices and not two, rounded up."""
     return multiple * math.ceil(round(expansion * hidden_size * 2 / 3) / multiple)
@@ -99,7 +98,7 @@ def trunc_normal_(tensor, std):
 
 
 class Linear(nn.Linear):
-    """Without bias; LeCun normal initialisation; the float32 weight is cast to the input's dtype where it is used."""
+    """No bias; LeCun normal initialisation; the float32 weight is cast to the dtype of the input."""
 
     def __init__(self, in_features, out_features):
         super().__init__(in_features, out_features, bias=False)
@@ -119,10 +118,9 @@ def rms_norm(x, eps):
 
 def rope_tables(config):
     """Cosine and sine of the rotary angles, float32, each (P+S, head_size).
-
-    "rope" turns each pair of dimensions with the position in the flattened sequence, as published. "rope2d" turns
-    half of the pairs with the cell's row and half with its column, so that "the cell below" looks the same all
-    over the grid. Puzzle positions come first; in 2-D they stand at row 0, column 0, off the grid.
+    "rope" turns each pair of dimensions with the position in the flattened sequence, as published. "rope2d"
+    turns half of the pairs with the cell's row and half with its column, so that "the cell below" looks the
+    same all over the grid. Puzzle positions come first; in 2-D they stand at row 0, column 0, off the grid.
     """
     P, S, pairs = config.puzzle_positions, config.seq_len, config.head_size // 2
     if "2d" in config.positions:
@@ -138,7 +136,7 @@ def rope_tables(config):
 
 
 def rotate(x, cos, sin):
-    """Apply rotary positions (Su et al. 2021) to queries and keys x (2, B, heads, P+S, head_size), in float32."""
+    """Rotary positions (Su et al. 2021) on queries and keys x (2, B, heads, P+S, head_size), in float32."""
     first, second = x.chunk(2, dim=-1)
     return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
 
@@ -202,10 +200,8 @@ class ReasoningModule(nn.Module):
 
 
 # ------------------------------------------------------------------------------------------------- the model
-
 class HRM(nn.Module):
     """Input network f_I, the modules f_L and f_H, output head f_O and Q-head (paper, section 2)."""
-
     gradient_steps = 1  # L-updates at the end of a segment that carry gradient
 
     def __init__(self, config):
@@ -218,7 +214,7 @@ class HRM(nn.Module):
             self.positions = nn.Embedding(P + config.seq_len, D)
             trunc_normal_(self.positions.weight, std=D**-0.5)
         if P:
-            # A buffer and not a parameter: with a million rows, a dense gradient would not fit. `act_step` hands
+            # A buffer, not a parameter: with a million rows, a dense gradient would not fit. `act_step` hands
             # out the gathered rows as leaves, and sign-SGD (train.py) updates just those.
             self.register_buffer("puzzle_emb", torch.zeros(config.num_puzzles, config.puzzle_emb_ndim))
         self.H = ReasoningModule(config, config.H_layers)
@@ -227,7 +223,7 @@ class HRM(nn.Module):
         self.register_buffer("H_init", trunc_normal_(torch.empty(D), std=1.0))
         self.register_buffer("L_init", trunc_normal_(torch.empty(D), std=1.0))
         self.head = Linear(D, config.vocab_size)
-        # Q starts at "halt in vain, continue in vain": sigmoid(-5) < 1 %, so that early training is not disturbed.
+        # Q starts at "halt in vain, continue in vain" (sigmoid(-5) < 1 %): early training is not disturbed.
         self.q_head = nn.Linear(D, 2)
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
@@ -257,12 +253,10 @@ class HRM(nn.Module):
 
     def think(self, z_H, z_L, x, rope, gradient_steps):
         """N·T updates of L and N of H (paper, figure 4): states and x all (B, P+S, D) -> the new z_H, z_L.
-
-        Why only the last update of each module carries gradient: at a fixed point z* of an update z = f(z, θ), the
-        implicit function theorem gives dz*/dθ = (I − ∂f/∂z)⁻¹ ∂f/∂θ. The inverse is the Neumann series
-        I + ∂f/∂z + (∂f/∂z)² + …, and HRM keeps its first term: back-propagate through f once, hold its input
-        constant (paper, section 2, "approximate gradient"). Memory then does not grow with N·T.
-        """
+        Why only the last update of each module carries gradient: at a fixed point z* of an update z = f(z,
+        θ), the implicit function theorem gives dz*/dθ = (I − ∂f/∂z)⁻¹ ∂f/∂θ. The inverse is the Neumann
+        series I + ∂f/∂z + (∂f/∂z)² + …, and HRM keeps its first term: back-propagate through f once, hold its
+        input constant (paper, section 2, "approximate gradient"). Memory then does not grow with N·T."""
         N, T = self.config.H_cycles, self.config.L_cycles
         for i in range(1, N * T + 1):
             with torch.set_grad_enabled(torch.is_grad_enabled() and i > N * T - gradient_steps):
@@ -275,8 +269,7 @@ class HRM(nn.Module):
         """One segment: think, then both heads.
         z: (z_H, z_L), each (B, P+S, D); inputs: (B, S) tokens; puzzle_vectors: (B, puzzle_emb_ndim) or None;
         gradient_steps: 1 is the one-step gradient, N·T back-propagation through the whole segment.
-        Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32.
-        """
+        Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32."""
         rope = None if self.config.positions == "learned" else (self.cos, self.sin)
         x = self.input_network(inputs, puzzle_vectors)
         z_H, z_L = self.think(*z, x, rope, gradient_steps or self.gradient_steps)
@@ -285,28 +278,18 @@ class HRM(nn.Module):
         return (z_H.detach(), z_L.detach()), logits, q_halt, q_continue
 
     def wants_to_halt(self, q_halt, q_continue, confidence=0.5):
-        """(B,) bool: is stopping worth more than going on? Without continue values ("bce"): is the answer right with
-        a probability above `confidence`?"""
-        return q_halt > (q_continue if self.config.halting == "q" else math.log(confidence / (1 - confidence)))
-
-    @staticmethod
-    def from_published(state_dict, **config):
-        """An HRM from the authors' released weights (name → tensor): see `from_published` in checkpoint.py."""
-        return checkpoint.from_published(state_dict, **config)
-
-    def to_published(self):
-        """The weights under the names of the authors' checkpoints; `from_published` reads them back."""
-        return {checkpoint.published_name(name): tensor for name, tensor in self.state_dict().items()}
+        """(B,) bool: is stopping worth more than going on? With "bce", which has no continue values: is the
+        answer right with a probability above `confidence`?"""
+        if self.config.halting == "q":
+            return q_halt > q_continue
+        return q_halt > math.log(confidence / (1 - confidence))
 
 
 # ---------------------------------------------------------------------------------------------------- losses
-
 def stablemax_cross_entropy(logits, labels):
     """−log p(label) per token (B, S), with s(x) in place of exp(x): x+1 for x ≥ 0, 1/(1−x) for x < 0.
-
-    Published code's choice for small data (Prieto et al. 2025): it grows linearly, so that a certain model does not
-    saturate. In float64 as published, because p may come close to 1 (Apple's GPUs have none: float32 there).
-    """
+    Published code's choice for small data (Prieto et al. 2025): it grows linearly, so that a certain model
+    does not saturate. In float64 as published, as p may come close to 1 (Apple's GPUs have none)."""
     x = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
     s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
     known = labels != IGNORE
@@ -316,7 +299,6 @@ def stablemax_cross_entropy(logits, labels):
 
 def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     """Loss of one segment, summed over the B sequences, with its parts and what the metrics need.
-
     Total = token loss + ½ (halt + continue). [≠] The paper's formula has no ½.
     target_continue (B,) is None where there is no continue loss: M_max = 1, or halting by "bce".
     Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool."""
@@ -329,7 +311,7 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     token = (token_losses.sum(-1) / count.clamp(min=1)).sum()
     right = (labelled & (logits.argmax(-1) == labels)).sum(-1)
     exact = right == count
-    # G_halt = 1 if stopping here gives the right answer: a Q-value is the probability of that (paper, eq. for Ĝ).
+    # G_halt = 1 if stopping here gives the right answer: a Q-value is the probability of that (paper's Ĝ).
     halt = F.binary_cross_entropy_with_logits(q_halt, exact.to(q_halt.dtype), reduction="sum")
     parts = {"lm_loss": token.detach(), "q_halt_loss": halt.detach()}
     loss = token + 0.5 * halt
@@ -340,33 +322,32 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     return loss, parts, right / count.clamp(min=1), exact
 
 
-# --------------------------------------------------------------------------- deep supervision and ACT in training
-
+# ----------------------------------------------------------------------- deep supervision and ACT in training
 @dataclass
 class Slots:
     """B puzzles being thought about at the same time, each at a segment of its own."""
-
     inputs: torch.Tensor  # (B, S) tokens
     labels: torch.Tensor  # (B, S) tokens, IGNORE where the loss does not look
     puzzle_ids: torch.Tensor  # (B,)
     z_H: torch.Tensor  # (B, P+S, D), detached: no gradient crosses segments
     z_L: torch.Tensor
-    steps: torch.Tensor  # (B,) segments done on this puzzle
+    segments: torch.Tensor  # (B,) segments done on this puzzle
     halted: torch.Tensor  # (B,) bool: the slot takes a new puzzle in the next step
 
     @classmethod
     def empty(cls, model, inputs, labels, puzzle_ids):
-        """All halted: the first `act_step` fills every slot. The arguments only give shapes and the device."""
-        z_H, z_L = model.initial_state(len(inputs))
-        none = torch.zeros(len(inputs), dtype=torch.int32, device=inputs.device)
-        return cls(inputs, labels, puzzle_ids, z_H, z_L, none, torch.ones_like(none, dtype=torch.bool))
+        """All halted: the first `act_step` fills every slot. The arguments give shapes and the device."""
+        segments = torch.zeros(len(inputs), dtype=torch.int32, device=inputs.device)
+        return cls(inputs, labels, puzzle_ids, *model.initial_state(len(inputs)), segments, segments == 0)
 
     def refill(self, model, inputs, labels, puzzle_ids):
-        """Slots that halted take their row of the batch on offer and the initial state; the others think on."""
-        fresh = Slots.empty(model, inputs, labels, puzzle_ids)
-        halted = {1: self.halted, 2: self.halted[:, None], 3: self.halted[:, None, None]}  # by number of dimensions
-        return Slots(*(torch.where(halted[old.dim()], new, old)
-                       for old, new in zip(vars(self).values(), vars(fresh).values())))
+        """Slots that halted take their row of the batch and the initial state; the others think on."""
+        z_H, z_L = model.initial_state(len(inputs))
+        row, state = self.halted[:, None], self.halted[:, None, None]
+        return Slots(torch.where(row, inputs, self.inputs), torch.where(row, labels, self.labels),
+                     torch.where(self.halted, puzzle_ids, self.puzzle_ids),
+                     torch.where(state, z_H, self.z_H), torch.where(state, z_L, self.z_L),
+                     torch.where(self.halted, 0, self.segments), torch.zeros_like(self.halted))
 
 
 def draw_M_min(B, M_max, exploration, generator=None):
@@ -376,75 +357,88 @@ def draw_M_min(B, M_max, exploration, generator=None):
 
 
 def act_step(model, slots, batch, M_max, M_min=1):
-    """One segment for every slot: refill, think, compare, decide who halts. Backward and optimiser are the caller's.
-
-    batch: (inputs, labels, puzzle_ids) on offer; M_min: (B,) from `draw_M_min`.
-    Returns the new slots, the loss summed over sequences, the metrics of the sequences that halted (sums, to be
-    divided by metrics["count"]), and the puzzle vectors, whose .grad the puzzle embedding's optimiser wants.
-    """
+    """One segment for every slot: refill, think, compare, decide who halts. Backward is the caller's.
+    batch: (inputs, labels, puzzle_ids) on offer; M_min: (B,) from `draw_M_min`. Returns the new slots, the
+    loss summed over sequences, the metrics of the sequences that halted (sums, to be divided by
+    metrics["count"]), and the puzzle vectors, whose .grad the puzzle embedding's optimiser wants."""
     config = model.config
     slots = slots.refill(model, *batch)
     puzzle_vectors = model.puzzle_vectors(slots.puzzle_ids)
     if puzzle_vectors is not None:
         puzzle_vectors.requires_grad_()
-
     z, logits, q_halt, q_continue = model((slots.z_H, slots.z_L), slots.inputs, puzzle_vectors)
     with torch.no_grad():
-        steps = slots.steps + 1
-        last = steps >= M_max
-        halted = last | (model.wants_to_halt(q_halt, q_continue) & (steps >= M_min))
-        target_continue = None
+        segments = slots.segments + 1
+        last = segments >= M_max
+        halted = last | (model.wants_to_halt(q_halt, q_continue) & (segments >= M_min))
+        target = None
         if M_max > 1 and config.halting == "q":
             # Q-learning: going on is worth what the next segment's better choice is worth, so look one ahead.
             _, _, next_halt, next_continue = model(z, slots.inputs, puzzle_vectors)
-            target_continue = torch.where(last, next_halt, torch.maximum(next_halt, next_continue)).sigmoid()
-
-    loss, parts, cells, exact = segment_loss(config, logits, slots.labels, q_halt, q_continue, target_continue)
+            target = torch.where(last, next_halt, torch.maximum(next_halt, next_continue)).sigmoid()
+    loss, parts, cells, exact = segment_loss(config, logits, slots.labels, q_halt, q_continue, target)
     counted = halted & (slots.labels != IGNORE).any(-1)  # a padding row has no label and is not counted
-    metrics = {"count": counted.sum(), "accuracy": (cells * counted).sum(), "exact_accuracy": (exact & counted).sum(),
-               "q_halt_accuracy": (((q_halt >= 0) == exact) & counted).sum(), "steps": (steps * counted).sum(), **parts}
-    return Slots(slots.inputs, slots.labels, slots.puzzle_ids, *z, steps, halted), loss, metrics, puzzle_vectors
+    metrics = {"count": counted.sum(), "segments": (segments * counted).sum(), **parts,
+               "accuracy": (cells * counted).sum(), "exact_accuracy": (exact & counted).sum(),
+               "q_halt_accuracy": (((q_halt >= 0) == exact) & counted).sum()}
+    slots = Slots(slots.inputs, slots.labels, slots.puzzle_ids, *z, segments, halted)
+    return slots, loss, metrics, puzzle_vectors
 
 
 # -------------------------------------------------------------------------------------------------- inference
+class Thinking:
+    """Puzzles inputs (B, S) that are being thought about, one segment after the other."""
+
+    def __init__(self, model, inputs, puzzle_ids=None):
+        if puzzle_ids is None:
+            puzzle_ids = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+        self.model, self.inputs, self.vectors = model, inputs, model.puzzle_vectors(puzzle_ids)
+        self.z = model.initial_state(len(inputs))  # z_H, z_L, each (B, P+S, D)
+
+    @torch.no_grad()
+    def segment(self):
+        """One more segment -> token logits (B, S, V), q_halt (B,), q_continue (B,)."""
+        self.z, *outputs = self.model(self.z, self.inputs, self.vectors)
+        return outputs
+
+    def keep(self, rows):
+        """Go on with these puzzles only (a mask or indices)."""
+        self.inputs, self.z = self.inputs[rows], tuple(z[rows] for z in self.z)
+        self.vectors = None if self.vectors is None else self.vectors[rows]
+
 
 @dataclass
 class Solution:
+    """What `solve` found for B puzzles."""
     predictions: torch.Tensor  # (B, S) tokens
     segments: torch.Tensor  # (B,) segments used
-    q_halt: torch.Tensor  # (B,) Q-values of the segment that gave the answer, before the sigmoid
-    q_continue: torch.Tensor
+    q_halt: torch.Tensor  # (B,) Q-value of the segment that gave the answer, before the sigmoid
 
 
 @torch.no_grad()
-def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5, noise=0.0, generator=None):
+def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5, after_segment=None):
     """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
 
-    With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and leaves the
-    batch, which saves its time; the answer is the one with the highest q_halt on the way. [≠] The published evaluation
-    never stops early: halt=False. `noise` is the standard deviation of noise on the states after a segment (vote.py).
-    """
-    B, device = len(inputs), inputs.device
-    max_segments = max_segments or model.config.M_max
-    if puzzle_ids is None:
-        puzzle_ids = torch.zeros(B, dtype=torch.long, device=device)
-    none = torch.zeros(B, device=device)
-    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(puzzle_ids), none - torch.inf, none)
-    active = torch.arange(B, device=device)  # rows still being thought about
-    vectors, z = model.puzzle_vectors(puzzle_ids), model.initial_state(B)
-    for segment in range(1, max_segments + 1):
-        z, logits, q_halt, q_continue = model(z, inputs, vectors)
-        if noise:
-            z = tuple(s + noise * torch.randn(s.shape, generator=generator, device=device, dtype=s.dtype) for s in z)
+    With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and
+    leaves the batch, which saves its time; the answer is the one with the highest q_halt on the way. [≠] The
+    published evaluation never stops early: halt=False. `after_segment`: changes a state (extras/vote.py)."""
+    thinking = Thinking(model, inputs, puzzle_ids)
+    active = torch.arange(len(inputs), device=inputs.device)  # rows still being thought about
+    q_best = torch.full_like(active, -torch.inf, dtype=torch.float32)
+    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(active), q_best)
+    for segment in range(1, (max_segments or model.config.M_max) + 1):
+        logits, q_halt, q_continue = thinking.segment()
+        if after_segment:
+            thinking.z = tuple(after_segment(z) for z in thinking.z)
         better = q_halt > solution.q_halt[active] if halt else torch.ones_like(active, dtype=torch.bool)
         rows = active[better]
         solution.predictions[rows] = logits[better].argmax(-1)
-        solution.q_halt[rows], solution.q_continue[rows] = q_halt[better].float(), q_continue[better].float()
+        solution.q_halt[rows] = q_halt[better].float()
         solution.segments[active] = segment
         if halt:
             go_on = ~model.wants_to_halt(q_halt, q_continue, confidence)
-            active, inputs, z = active[go_on], inputs[go_on], (z[0][go_on], z[1][go_on])
-            vectors = None if vectors is None else vectors[go_on]
+            active = active[go_on]
+            thinking.keep(go_on)
         if not len(active):
             break
     return solution

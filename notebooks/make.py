@@ -1,18 +1,21 @@
-"""Student notebooks from solved ones. The source of a notebook is solutions/NN_name.ipynb, with every exercise solved.
+"""Student notebooks from solved ones. The source of a notebook is solutions/NN_name.ipynb, with every
+exercise solved.
 
     python notebooks/make.py           # all notebooks
     python notebooks/make.py 02 05     # those whose names start so
     python notebooks/make.py --no-run  # derive the student copies without outputs, for a quick look
 
-A notebook is made in three steps: run the solved one, derive the student copy NN_name.ipynb from it, run that too. Both
-keep their outputs, so that they can be read without running anything.
+A notebook is made in three steps: run the solved one, derive the student copy NN_name.ipynb from it, run that
+too. Both keep their outputs, so that they can be read without running anything.
 
 Tags of cells (in JupyterLab: the gear in the right sidebar) say what happens to a cell in the student copy:
 
-  exercise        Starts with the line "# Exercise 3". The lines between "# --- solution" and "# --- end" become
-                  `raise NotImplementedError("exercise 3: write NAME")`, NAME being the function they stand in.
-  check           The code cell right after an exercise. In the student copy it may fail, and the notebook goes on.
-  solution-notes  Prose on the common mistakes: left out.
+  exercise        Starts with the line "# Exercise 3". The lines between "# --- solution" and "# --- end"
+  become
+                  `raise NotImplementedError("exercise 3: write NAME")`, NAME being the function they stand
+                  in.
+  check           The code cell right after an exercise. In the student copy it may fail, and the notebook
+  goes on. solution-notes  Prose on the common mistakes: left out.
 """
 
 import argparse
@@ -27,18 +30,22 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from evaluate import write
-from published import UserError
+from training.files import UserError, write
 
 BEGIN, END = "# --- solution", "# --- end"
-METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-            "language_info": {"name": "python"}}
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+}
 
 
 def solutions(prefixes=()):
     """Paths of the solved notebooks whose names start with one of the prefixes (none: all), sorted."""
-    return [path for path in sorted((FOLDER / "solutions").glob("*.ipynb"))
-            if not prefixes or path.name.startswith(tuple(prefixes))]
+    return [
+        path
+        for path in sorted((FOLDER / "solutions").glob("*.ipynb"))
+        if not prefixes or path.name.startswith(tuple(prefixes))
+    ]
 
 
 def read(path):
@@ -55,7 +62,9 @@ def tags(cell):
 def exercise_number(cell):
     found = re.match(r"# Exercise (\d+)", cell.source)
     if not found:
-        raise UserError(f"an exercise starts with {cell.source[:40]!r}; its first line must be '# Exercise NUMBER'")
+        raise UserError(
+            f"an exercise starts with {cell.source[:40]!r}; its first line must be '# Exercise NUMBER'"
+        )
     return int(found[1])
 
 
@@ -71,7 +80,10 @@ def unsolved(cell):
         elif line.strip() == END and inside:
             inside = False
         elif line.strip() in (BEGIN, END):
-            raise UserError(f"exercise {number}: {line.strip()!r} out of place; put {BEGIN!r}, then {END!r}, in a function")
+            raise UserError(
+                f"exercise {number}: {line.strip()!r} out of place; "
+                f"put {BEGIN!r}, then {END!r}, in a function"
+            )
         elif not inside:
             name = definition[1] if definition else name
             lines.append(line)
@@ -95,7 +107,9 @@ def derive(solution):
         if "exercise" in tags(cell):
             exercises += 1
             if exercise_number(cell) != exercises:
-                raise UserError(f"exercise {exercise_number(cell)} comes where {exercises} should; number them in order")
+                raise UserError(
+                    f"exercise {exercise_number(cell)} comes where {exercises} should; number them in order"
+                )
             if following is None or "check" not in tags(following):
                 raise UserError(f"exercise {exercises} is not followed by a cell with the tag check")
             new.source = unsolved(cell)
@@ -109,10 +123,16 @@ def derive(solution):
 
 
 def execute(notebook, folder, name=""):
-    """Run all cells in place, in the folder, with this Python. An error outside the cells that may fail ends it."""
+    """Run all cells in place, in the folder, with this Python. An error outside the cells that may fail ends
+    it."""
     clear(notebook)
-    client = NotebookClient(notebook, kernel_name="python3", timeout=600, coalesce_streams=True,
-                            resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=600,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -120,13 +140,17 @@ def execute(notebook, folder, name=""):
 
 
 def tidy(notebook):
-    """Take away what changes from run to run without meaning: times, details of the kernel, progress bars. In place."""
+    """Take away what changes from run to run without meaning: times, details of the kernel, progress bars. In
+    place."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": tags(cell)} if tags(cell) else {})
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs
-                            if not (output.get("name") == "stderr" and "\r" in output.text)]  # tqdm's bars
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if not (output.get("name") == "stderr" and "\r" in output.text)
+            ]  # tqdm's bars
 
 
 def save(notebook, path):
@@ -149,14 +173,22 @@ def make(path, run=True):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prefixes", nargs="*", metavar="NN", help="first characters of notebooks' names; none: all")
-    parser.add_argument("--no-run", action="store_true", help="only derive the student copies, without outputs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "prefixes", nargs="*", metavar="NN", help="first characters of notebooks' names; none: all"
+    )
+    parser.add_argument(
+        "--no-run", action="store_true", help="only derive the student copies, without outputs"
+    )
     args = parser.parse_args()
     try:
         paths = solutions(args.prefixes)
         if not paths:
-            raise UserError(f"no notebook starts with {' or '.join(args.prefixes)}; they are in {FOLDER / 'solutions'}")
+            raise UserError(
+                f"no notebook starts with {' or '.join(args.prefixes)}; they are in {FOLDER / 'solutions'}"
+            )
         for path in paths:
             make(path, run=not args.no_run)
     except UserError as error:

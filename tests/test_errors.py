@@ -14,12 +14,14 @@ import torch
 
 import data
 import train
-from data import UserError, load_task
+from data import load_task
+from training.files import UserError
+from training.options import exit_status
 
 TRAIN_PY = Path(train.__file__).resolve()
-TINY = """--task sudoku --size 4 --preset cpu --device cpu --hidden-size 16 --num-heads 2 --H-layers 1 --L-layers 1
-    --inner-multiple 16 --puzzle-emb-ndim 16 --M-max 2 --train-size 8 --val-size 2 --test-size 2 --batch-size 4 --steps 6
-    --eval-every 2 --save-every 2 --log-every 1""".split()
+TINY = """--task sudoku --size 4 --preset small --device cpu --hidden-size 16 --num-heads 2 --H-layers 1
+    --L-layers 1 --inner-multiple 16 --puzzle-emb-ndim 16 --M-max 2 --train-size 8 --val-size 2 --test-size 2
+    --batch-size 4 --steps 6 --eval-every 2 --save-every 2 --log-every 1""".split()
 QUESTION, ANSWER = "123.341221434321", "1234341221434321"
 
 
@@ -30,7 +32,8 @@ class Malicious:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a run that was stopped at step 4 of 6, damaged copies of its checkpoint, and bad puzzle files."""
+    """A folder with a run that was stopped at step 4 of 6, damaged copies of its checkpoint, and bad puzzle
+    files."""
     folder = tmp_path_factory.mktemp("errors")
     before, write_row = os.getcwd(), train.Log.write_row
     os.chdir(folder)
@@ -88,7 +91,7 @@ def folder(tmp_path_factory):
 
 
 EVAL = ["--eval", "run/best.pt"]
-MAZE = "--task maze --preset cpu --device cpu --out new".split()
+MAZE = "--task maze --preset small --device cpu --out new".split()
 
 # What is wrong, arguments, and what the line must say: the value, and the way out.
 CASES = [
@@ -97,94 +100,202 @@ CASES = [
     ("abbreviated flag", ["--tas", "maze"], "--tas", "--help"),
     ("stray word", ["maze"], "maze", "--help"),
     ("flag without value", ["--steps"], "--steps", "expected one argument", "--help"),
-    ("unknown preset", ["--preset", "huge"], "'huge'", "auto, paper or cpu"),
-    ("unknown device", ["--device", "tpu"], "'tpu'", "choose auto, cpu, cuda or mps"),
-    ("unknown positions", [*TINY, "--positions", "polar"], "'polar'", "rope, learned"),
-    ("unknown halting", [*TINY, "--halting", "never"], "'never'", "q, bce"),
-    ("unknown loss", [*TINY, "--token-loss", "hinge"], "'hinge'", "stablemax, softmax"),
+    ("unknown preset", ["--preset", "huge"], "'huge'", "small", "paper"),
+    ("unknown device", ["--device", "tpu"], "'tpu'", "cuda", "mps"),
+    ("unknown positions", [*TINY, "--positions", "polar"], "'polar'", "rope", "learned"),
+    ("unknown halting", [*TINY, "--halting", "never"], "'never'", "bce"),
+    ("unknown loss", [*TINY, "--token-loss", "hinge"], "'hinge'", "stablemax", "softmax"),
     ("unknown dtype", [*TINY, "--dtype", "int8"], "'int8'", "float32"),
-    ("no number", [*TINY, "--steps", "many"], "--steps", "'many'", "int", "--help"),
-    ("fraction of a step", [*TINY, "--steps", "1.5"], "--steps", "'1.5'", "int"),
-    ("zero steps", [*TINY, "--steps", "0"], "0 optimiser steps", "raise --steps"),
-    ("negative steps", [*TINY, "--steps", "-3"], "-3 optimiser steps", "raise --steps"),
-    ("batch over all epochs", [*TINY[:-8], "--preset", "paper", "--epochs", "1", "--batch-size", "64"], "0 optimiser steps",
-     "lower --batch-size"),
-    ("zero epochs", [*TINY, "--epochs", "0"], "--epochs 0", "greater than 0"),
-    ("negative learning rate", [*TINY, "--lr", "-0.001"], "--lr -0.001", "greater than 0"),
-    ("learning rate nan", [*TINY, "--lr", "nan"], "--lr nan", "greater than 0"),
-    ("learning rate inf", [*TINY, "--lr", "inf"], "--lr inf", "greater than 0"),
-    ("negative weight decay", [*TINY, "--weight-decay", "-1"], "--weight-decay -1.0", "not be negative"),
-    ("negative seed", [*TINY, "--seed", "-1"], "--seed -1", "not be negative"),
-    ("negative seed in --eval", [*EVAL, "--seed", "-1"], "--seed -1", "not be negative"),
-    ("zero batch", [*TINY, "--batch-size", "0"], "--batch-size 0", "greater than 0"),
-    ("zero log interval", [*TINY, "--log-every", "0"], "--log-every 0", "greater than 0"),
-    ("EMA of 1", [*TINY, "--ema", "1"], "--ema 1.0", "0..1"),
-    ("growth over 1", [*TINY, "--grow-M-max", "2"], "--grow-M-max 2.0", "0..1"),
+    ("no number", [*TINY, "--steps", "many"], "--steps", "'many' is no whole number", "--help"),
+    ("fraction of a step", [*TINY, "--steps", "1.5"], "--steps", "'1.5' is no whole number"),
+    ("zero steps", [*TINY, "--steps", "0"], "--steps: 0 must be at least 1"),
+    ("negative steps", [*TINY, "--steps", "-3"], "--steps: -3 must be at least 1"),
+    (
+        "batch over all epochs",
+        [*TINY[:-8], "--preset", "paper", "--epochs", "1", "--batch-size", "64"],
+        "0 optimiser steps",
+        "lower --batch-size",
+    ),
+    ("zero epochs", [*TINY, "--epochs", "0"], "--epochs: 0 must be at least 1"),
+    ("negative learning rate", [*TINY, "--lr", "-0.001"], "--lr: -0.001 must be at least"),
+    ("learning rate nan", [*TINY, "--lr", "nan"], "--lr: nan must be at least"),
+    ("learning rate inf", [*TINY, "--lr", "inf"], "--lr: inf must be at least"),
+    ("negative weight decay", [*TINY, "--weight-decay", "-1"], "--weight-decay: -1 must be at least 0"),
+    ("negative seed", [*TINY, "--seed", "-1"], "--seed: -1 must be at least 0"),
+    ("negative seed in --eval", [*EVAL, "--seed", "-1"], "--seed: -1 must be at least 0"),
+    ("zero batch", [*TINY, "--batch-size", "0"], "--batch-size: 0 must be at least 1"),
+    ("zero log interval", [*TINY, "--log-every", "0"], "--log-every: 0 must be at least 1"),
+    ("EMA of 1", [*TINY, "--ema", "1"], "--ema: 1 must be in 0..0.9999"),
+    ("growth over 1", [*TINY, "--grow-M-max", "2"], "--grow-M-max: 2 must be in 0..1"),
     ("indivisible batch", [*TINY, "--accumulate", "3"], "--batch-size 4", "no multiple of 3", "--accumulate"),
     ("heads do not divide", [*TINY, "--num-heads", "3"], "hidden_size 16 and num_heads 3", "multiple of 4"),
     ("zero layers", [*TINY, "--H-layers", "0"], "H_layers is 0", "must be positive"),
     ("negative M_max", [*TINY, "--M-max", "-1"], "M_max is -1", "must be positive"),
-    ("exploration over 1", [*TINY, "--exploration", "2"], "exploration 2.0", "0..1"),
-    ("size 0", [*MAZE, "--size", "0"], "0", "pass a positive number|use 2 to 64"),
+    ("exploration over 1", [*TINY, "--exploration", "2"], "exploration is 2.0", "at most 1"),
+    ("size 0", [*MAZE, "--size", "0"], "--size: 0 must be at least 1"),
     ("even perfect maze", [*MAZE, "--size", "8"], "8", "odd size", "kind=random"),
     ("Sudoku size", [*TINY, "--size", "5"], "Sudoku size 5", "use 4, 6 or 9"),
     ("unknown task option", [*TINY, "--task-options", "colour=red"], "'colour'", "it has size, extra"),
     ("malformed task option", [*TINY, "--task-options", "extra"], "'extra'", "NAME=VALUE"),
     ("task option of another type", [*TINY, "--task-options", "extra=few"], "'few'", "int"),
-    ("impossible maze", [*MAZE, "--size", "5", "--task-options", "min_path=90"], "shortest path over 90", "lower min_path"),
-    ("too few different puzzles", [*TINY, "--train-size", "100000", "--out", "new"], "100004", "raise the size or lower"),
-    ("no puzzles", [*TINY, "--train-size", "0"], "--train-size 0", "greater than 0"),
-    ("no test puzzles", [*TINY, "--test-size", "0"], "test_size 0", "pass a positive number"),
-
-    ("size against checkpoint", [*EVAL, "--size", "6"], "size 6 does not fit run/best.pt", "4", "leave it out"),
+    (
+        "impossible maze",
+        [*MAZE, "--size", "5", "--task-options", "min_path=90"],
+        "shortest path over 90",
+        "lower min_path",
+    ),
+    (
+        "too few different puzzles",
+        [*TINY, "--train-size", "100000", "--out", "new"],
+        "100004",
+        "raise the size or lower",
+    ),
+    ("no puzzles", [*TINY, "--train-size", "0"], "--train-size: 0 must be at least 1"),
+    ("no test puzzles", [*TINY, "--test-size", "0"], "--test-size: 0 must be at least 1"),
+    (
+        "size against checkpoint",
+        [*EVAL, "--size", "6"],
+        "size 6 does not fit run/best.pt",
+        "4",
+        "leave it out",
+    ),
     ("task against checkpoint", [*EVAL, "--task", "maze"], "task maze", "sudoku", "leave it out"),
     ("width against checkpoint", [*EVAL, "--hidden-size", "32"], "hidden_size 32", "with 16", "leave it out"),
-    ("checkpoint missing", ["--eval", "nowhere/best.pt"], "no checkpoint at nowhere/best.pt", "runs/TASK/last.pt"),
+    (
+        "checkpoint missing",
+        ["--eval", "nowhere/best.pt"],
+        "no checkpoint at nowhere/best.pt",
+        "runs/TASK/last.pt",
+    ),
     ("checkpoint empty", ["--eval", "empty.pt"], "empty.pt cannot be read", "pass one that train.py wrote"),
     ("checkpoint is a text", ["--eval", "text.pt"], "text.pt cannot be read", "pass one that train.py wrote"),
-    ("checkpoint truncated", ["--eval", "truncated.pt"], "truncated.pt cannot be read", "pass one that train.py wrote"),
+    (
+        "checkpoint truncated",
+        ["--eval", "truncated.pt"],
+        "truncated.pt cannot be read",
+        "pass one that train.py wrote",
+    ),
     ("checkpoint is a list", ["--eval", "list.pt"], "list.pt holds a list", "pass one that train.py wrote"),
-    ("checkpoint of others", ["--eval", "foreign.pt"], "foreign.pt is no checkpoint of this project", "it holds weights"),
-    ("checkpoint without entries", ["--eval", "nothing.pt"], "nothing.pt is no checkpoint", "it holds nothing"),
-    ("checkpoint of another version", ["--eval", "version.pt"], "version.pt", "of_another_version", "another checkpoint"),
-    ("checkpoint without weights", ["--eval", "incomplete.pt"], "incomplete.pt", "Missing key", "another checkpoint"),
-    ("published, incomplete", ["--eval", "published.pt"], "published.pt", "H_level", "another checkpoint"),
+    (
+        "checkpoint of others",
+        ["--eval", "foreign.pt"],
+        "foreign.pt is no checkpoint of this project",
+        "it holds weights",
+    ),
+    (
+        "checkpoint without entries",
+        ["--eval", "nothing.pt"],
+        "nothing.pt is no checkpoint",
+        "it holds nothing",
+    ),
+    (
+        "checkpoint without weights",
+        ["--eval", "incomplete.pt"],
+        "incomplete.pt",
+        "Missing key",
+        "change them or the checkpoint",
+    ),
+    (
+        "published, incomplete",
+        ["--eval", "published.pt"],
+        "published.pt",
+        "H_level",
+        "change them or the checkpoint",
+    ),
     ("pickled code", ["--eval", "pickle.pt"], "pickle.pt cannot be read", "pass one that train.py wrote"),
-    ("code in a checkpoint", ["--eval", "malicious.pt"], "malicious.pt cannot be read", "pass one that train.py wrote"),
-    ("zero segments", [*EVAL, "--max-segments", "0"], "--max-segments 0", "greater than 0"),
-
+    (
+        "code in a checkpoint",
+        ["--eval", "malicious.pt"],
+        "malicious.pt cannot be read",
+        "pass one that train.py wrote",
+    ),
+    ("zero segments", [*EVAL, "--max-segments", "0"], "--max-segments: 0 must be at least 1"),
     ("CSV: unknown symbol", [*EVAL, "--data", "symbol.csv"], "symbol.csv, line 3", "'x'", "use '.1234'"),
     ("CSV: length", [*EVAL, "--data", "length.csv"], "length.csv, line 3", "15 characters", "16"),
     ("CSV: givens changed", [*EVAL, "--data", "changed.csv"], "changed.csv, line 3", "changes a given"),
     ("CSV: blanks left", [*EVAL, "--data", "blank.csv"], "blank.csv, line 3", "blanks"),
-    ("CSV: rules broken", [*EVAL, "--data", "broken.csv"], "broken.csv, line 3", "same digit twice", "answer"),
-    ("CSV: two solutions", [*EVAL, "--data", "ambiguous.csv"], "ambiguous.csv, line 3", "more than one solution"),
-    ("CSV: no solution", [*EVAL, "--data", "unsolvable.csv"], "unsolvable.csv, line 3", "same digit twice", "question"),
+    (
+        "CSV: rules broken",
+        [*EVAL, "--data", "broken.csv"],
+        "broken.csv, line 3",
+        "same digit twice",
+        "answer",
+    ),
+    (
+        "CSV: two solutions",
+        [*EVAL, "--data", "ambiguous.csv"],
+        "ambiguous.csv, line 3",
+        "more than one solution",
+    ),
+    (
+        "CSV: no solution",
+        [*EVAL, "--data", "unsolvable.csv"],
+        "unsolvable.csv, line 3",
+        "same digit twice",
+        "question",
+    ),
     ("CSV: no answers", [*EVAL, "--data", "columns.csv"], "columns.csv, line 1", "no column 'answer'"),
     ("CSV: surplus field", [*EVAL, "--data", "fields.csv"], "fields.csv, line 3", "5 columns", "4"),
     ("CSV: header only", [*EVAL, "--data", "header.csv"], "header.csv", "only a header"),
-    ("CSV: empty", [*EVAL, "--data", "empty.csv"], "empty.csv is empty", "question and answer"),
+    ("CSV: empty", [*EVAL, "--data", "empty.csv"], "empty.csv, line 1", "question and answer"),
     ("CSV: other size than the checkpoint", [*EVAL, "--data", "large.csv"], "81 characters", "size 4 has 16"),
-    ("CSV: no square", ["--task", "maze", "--data", "oblong.csv"], "oblong.csv, line 2", "3 characters", "square"),
-    ("CSV: nothing to train on", [*TINY, "--data", "good.csv", "--out", "new"], "good.csv", "train.csv and test.csv"),
+    (
+        "CSV: no square",
+        ["--task", "maze", "--data", "oblong.csv"],
+        "oblong.csv, line 2",
+        "3 characters",
+        "square",
+    ),
+    (
+        "CSV: nothing to train on",
+        [*TINY, "--data", "good.csv", "--out", "new"],
+        "good.csv",
+        "no training puzzles",
+        "train.csv",
+    ),
     ("data missing", [*TINY, "--data", "./nowhere"], "./nowhere", "train.csv and test.csv"),
-    ("data without test.csv", [*TINY, "--data", "no_test"], "no_test/test.csv", "No such file"),
+    ("data without test.csv", [*TINY, "--data", "no_test"], "no_test holds no test.csv", "pass a folder"),
     ("no huggingface_hub", [*TINY, "--data", "owner/name"], "owner/name", "pip install huggingface_hub"),
-
     ("out is a file", [*TINY, "--out", "file"], "cannot write file/config.json", "choose another --out"),
-    ("out below a file", [*TINY, "--out", "file/run"], "cannot write file/run/config.json", "choose another --out"),
-    ("out cannot be written", [*TINY, "--out", "/proc/run"], "cannot write /proc/run", "choose another --out"),
+    (
+        "out below a file",
+        [*TINY, "--out", "file/run"],
+        "cannot write file/run/config.json",
+        "choose another --out",
+    ),
+    (
+        "out cannot be written",
+        [*TINY, "--out", "/proc/run"],
+        "cannot write /proc/run",
+        "choose another --out",
+    ),
     ("eval's out is a file", [*EVAL, "--out", "file"], "cannot write file/eval.json", "choose another --out"),
     ("a run is there", [*TINY, "--out", "run"], "run already holds a run", "--resume run"),
     ("resume with another rate", ["--resume", "run", "--lr", "0.1"], "--lr 0.1", "0.0015", "leave it out"),
-    ("resume with another width", ["--resume", "run", "--hidden-size", "32"], "--hidden-size 32", "16", "leave it out"),
-    ("resume with more steps", ["--resume", "run", "--steps", "60"], "--steps 60", "6", "another run with --out"),
+    (
+        "resume with another width",
+        ["--resume", "run", "--hidden-size", "32"],
+        "--hidden-size 32",
+        "16",
+        "leave it out",
+    ),
+    (
+        "resume with more steps",
+        ["--resume", "run", "--steps", "60"],
+        "--steps 60",
+        "6",
+        "another run with --out",
+    ),
     ("resume elsewhere", ["--resume", "run", "--out", "new"], "--out new", "leave it out"),
-    ("resume best.pt", ["--resume", "run/best.pt"], "run/best.pt is not the last.pt", "pass the folder of the run"),
+    ("resume best.pt", ["--resume", "run/best.pt"], "run/best.pt is no last.pt", "pass the run's folder"),
     ("resume of nothing", ["--resume", "nowhere"], "no checkpoint at nowhere", "runs/TASK/last.pt"),
-    ("resume truncated", ["--resume", "truncated.pt"], "truncated.pt cannot be read", "pass one that train.py wrote"),
-    ("resume of another version", ["--resume", "version.pt"], "version.pt", "of_another_version", "another checkpoint"),
-    ("resume without weights", ["--resume", "incomplete.pt"], "Missing key", "another checkpoint"),
+    (
+        "resume truncated",
+        ["--resume", "truncated.pt"],
+        "truncated.pt cannot be read",
+        "pass one that train.py wrote",
+    ),
+    ("resume without weights", ["--resume", "incomplete.pt"], "Missing key", "change them or the checkpoint"),
     ("resume, indivisible", ["--resume", "run", "--accumulate", "3"], "no multiple of 3", "--accumulate"),
     ("task without its class", ["--task", "other_class"], "'other_class'", "Task subclass"),
 ]
@@ -235,8 +346,13 @@ def test_a_full_disk_loses_nothing(folder, tmp_path, limit):
     before = contents(folder / "run")
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, TRAIN_PY, "--resume", tmp_path], cwd=folder, capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    done = subprocess.run(
+        [sys.executable, TRAIN_PY, "--resume", tmp_path],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert done.returncode == 2, done.stderr
     name = "config.json" if limit == 500 else ".pt"
     assert check_line(done.stderr, ["cannot write", name, "make room"]).startswith("error: ")
@@ -246,7 +362,9 @@ def test_a_full_disk_loses_nothing(folder, tmp_path, limit):
 
 
 def test_metrics_that_cannot_be_written(tmp_path):
-    log = SimpleNamespace(run=SimpleNamespace(processes=SimpleNamespace(rank=0)), path=tmp_path, row={"step": 1})
+    log = SimpleNamespace(
+        run=SimpleNamespace(processes=SimpleNamespace(rank=0)), path=tmp_path, row={"step": 1}
+    )
     with pytest.raises(UserError, match="cannot write .*: Is a directory; .* make room"):
         train.Log.write_row(log)
 
@@ -257,17 +375,23 @@ def test_sudoku_with_no_or_two_solutions():
     assert problems == [None, "the puzzle has no solution", "the puzzle has more than one solution"]
 
 
-@pytest.mark.parametrize("arguments, parts", [
-    (["--task", "chess"], ["'chess'", "maze, sudoku"]),
-    (["--task", "sudoku", "--size", "5"], ["size 5", "use 4, 6 or 9"]),
-    (["--task", "maze", "--size", "8"], ["8", "odd size", "kind=random"]),
-    (["--show", "0"], ["--show 0", "1 to 100"]),
-    (["--task", "sudoku", "--data", "symbol.csv"], ["symbol.csv, line 3", "'x'"]),
-    (["--task", "sudoku", "--data", "./nowhere"], ["./nowhere", "train.csv"]),
-    (["--task", "maze", "--size", "5", "--show", "2", "--out", "file/x.png"], ["file/x.png", "another --out"]),
-])
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (["--task", "chess"], ["'chess'", "maze, sudoku"]),
+        (["--task", "sudoku", "--size", "5"], ["size 5", "use 4, 6 or 9"]),
+        (["--task", "maze", "--size", "8"], ["8", "odd size", "kind=random"]),
+        (["--show", "0"], ["--show: 0 must be in 1..100"]),
+        (["--task", "sudoku", "--data", "symbol.csv"], ["symbol.csv, line 3", "'x'"]),
+        (["--task", "sudoku", "--data", "./nowhere"], ["./nowhere", "train.csv"]),
+        (
+            ["--task", "maze", "--size", "5", "--show", "2", "--out", "file/x.png"],
+            ["file/x.png", "another --out"],
+        ),
+    ],
+)
 def test_data_py(folder, monkeypatch, capsys, arguments, parts):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["data.py", *arguments])
-    assert data.main() == 2
+    assert exit_status(data.main) == 2
     check_line(capsys.readouterr().err, parts)

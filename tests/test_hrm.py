@@ -1,4 +1,5 @@
-"""What HRM claims, tested: the one-step gradient, its memory, deep supervision, ACT and the published layout."""
+"""What HRM claims, tested: the one-step gradient, its memory, deep supervision, ACT and the published
+layout."""
 
 import math
 
@@ -8,10 +9,30 @@ import torch
 import torch.nn.functional as F
 
 import hrm
-from hrm import HRM, IGNORE, HRMConfig, Slots, act_step, draw_M_min, segment_loss, solve, stablemax_cross_entropy
+from hrm import (
+    HRM,
+    IGNORE,
+    HRMConfig,
+    Slots,
+    act_step,
+    draw_M_min,
+    segment_loss,
+    solve,
+    stablemax_cross_entropy,
+)
 
-TINY = dict(vocab_size=5, seq_len=9, hidden_size=16, num_heads=2, H_layers=1, L_layers=1, puzzle_emb_ndim=16,
-            num_puzzles=3, M_max=4, dtype="float32")
+TINY = dict(
+    vocab_size=5,
+    seq_len=9,
+    hidden_size=16,
+    num_heads=2,
+    H_layers=1,
+    L_layers=1,
+    puzzle_emb_ndim=16,
+    num_puzzles=3,
+    M_max=4,
+    dtype="float32",
+)
 
 
 def tiny(seed=0, **changes):
@@ -29,7 +50,7 @@ def puzzles(B, model, seed=0):
     return inputs, labels, torch.randint(model.config.num_puzzles, (B,), generator=generator)
 
 
-# ------------------------------------------------------------------------------------------------ architecture
+# ----------------------------------------------------------------------------------------------- architecture
 
 
 def test_published_parameter_count():
@@ -48,7 +69,9 @@ def test_truncated_normal_has_the_std_asked_for(std):
 def test_fresh_model_starts_as_published():
     torch.manual_seed(0)
     model = HRM(HRMConfig(hidden_size=128, num_heads=4))
-    assert model.L.blocks[0].mlp.down.weight.std().item() == pytest.approx(model.L.blocks[0].mlp.down.in_features**-0.5, rel=0.02)
+    assert model.L.blocks[0].mlp.down.weight.std().item() == pytest.approx(
+        model.L.blocks[0].mlp.down.in_features ** -0.5, rel=0.02
+    )
     assert model.tokens.weight.std().item() == pytest.approx(128**-0.5, rel=0.05)
     assert (model.q_head.weight == 0).all() and (model.q_head.bias == -5).all()
     assert (model.puzzle_emb == 0).all()
@@ -77,12 +100,17 @@ def test_rope_sees_only_the_distance():
 def test_rope2d_sees_only_the_offset_in_rows_and_columns():
     config = HRMConfig(**{**TINY, "seq_len": 25, "positions": "rope2d", "rope_base": 10.0})
     q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
-    cell = lambda row, column: 1 + 5 * row + column  # behind one puzzle position
+    def cell(row, column):
+        return 1 + 5 * row + column  # behind one puzzle position
+
     below = score(config, cell(0, 0), cell(1, 0), q, k)
     assert below == pytest.approx(score(config, cell(3, 4), cell(4, 4), q, k), abs=1e-5)
     assert below != pytest.approx(score(config, cell(0, 0), cell(0, 1), q, k), abs=1e-3)
-    # In one dimension the last cell of a row and the first of the next are neighbours; here they are far apart.
-    assert score(config, cell(0, 4), cell(1, 0), q, k) != pytest.approx(score(config, cell(0, 3), cell(0, 4), q, k), abs=1e-3)
+    # In one dimension the last cell of a row and the first of the next are neighbours; here they are far
+    # apart.
+    assert score(config, cell(0, 4), cell(1, 0), q, k) != pytest.approx(
+        score(config, cell(0, 3), cell(0, 4), q, k), abs=1e-3
+    )
 
 
 def test_puzzle_embedding_fills_its_positions_and_is_padded():
@@ -94,7 +122,7 @@ def test_puzzle_embedding_fills_its_positions_and_is_padded():
     assert (x[:, 2, 8:] == 0).all()
 
 
-@pytest.mark.parametrize("positions", hrm.POSITIONS)
+@pytest.mark.parametrize("positions", hrm.CHOICES["positions"])
 def test_every_parameter_learns(positions):
     model = tiny(positions=positions)
     inputs, labels, ids = puzzles(4, model)
@@ -114,19 +142,38 @@ def test_bfloat16_stays_close_to_float32():
     assert (z_H - z_H_16).abs().mean() < 0.05 and (logits - logits_16).abs().mean() < 0.05
 
 
-@pytest.mark.parametrize("wrong", [dict(num_heads=3), dict(positions="polar"), dict(hidden_size=0), dict(M_max=0),
-                                   dict(positions="rope2d", seq_len=10), dict(exploration=1.5), dict(dtype="int8")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(num_heads=3),
+        dict(positions="polar"),
+        dict(hidden_size=0),
+        dict(M_max=0),
+        dict(positions="rope2d", seq_len=10),
+        dict(exploration=1.5),
+        dict(dtype="int8"),
+    ],
+)
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         HRMConfig(**{**TINY, **wrong})
 
 
-# ------------------------------------------------------------------------------------------- one-step gradient
+# ------------------------------------------------------------ one-step gradient
 
 
 def contractive(L_cycles):
-    """A float64 HRM whose L-module is a contraction: a strong injection leaves little influence to the old state."""
-    model = tiny(hidden_size=8, seq_len=3, num_puzzles=1, puzzle_emb_ndim=0, H_cycles=1, L_cycles=L_cycles, dtype="float64").double()
+    """A float64 HRM whose L-module is a contraction: a strong injection leaves little influence to the old
+    state."""
+    model = tiny(
+        hidden_size=8,
+        seq_len=3,
+        num_puzzles=1,
+        puzzle_emb_ndim=0,
+        H_cycles=1,
+        L_cycles=L_cycles,
+        dtype="float64",
+    ).double()
     with torch.no_grad():
         model.tokens.weight.mul_(5)
     return model
@@ -141,7 +188,8 @@ def L_gradient(model, gradient_steps):
 
 
 def test_one_step_gradient_is_the_first_term_of_the_neumann_series():
-    """At a fixed point z* of f: dL/dθ = g (I − J)⁻¹ ∂f/∂θ = g (I + J + J² + …) ∂f/∂θ, with J = ∂f/∂z, g = dL/dz*."""
+    """At a fixed point z* of f: dL/dθ = g (I − J)⁻¹ ∂f/∂θ = g (I + J + J² + …) ∂f/∂θ, with J = ∂f/∂z, g =
+    dL/dz*."""
     model = contractive(L_cycles=80)
     rope = (model.cos, model.sin)
     inputs = torch.tensor([[1, 4, 2]])
@@ -158,14 +206,21 @@ def test_one_step_gradient_is_the_first_term_of_the_neumann_series():
 
     star = z_L.clone().requires_grad_()
     g = torch.autograd.grad(loss_of(star), star)[0].flatten()
-    J = torch.autograd.functional.jacobian(lambda z: model.L(z, injection, rope), z_L).reshape(g.numel(), g.numel())
+    J = torch.autograd.functional.jacobian(lambda z: model.L(z, injection, rope), z_L).reshape(
+        g.numel(), g.numel()
+    )
 
     def through_weights(v):  # v ∂f/∂θ
         out = model.L(z_L, injection, rope)
-        return torch.cat([p.flatten() for p in torch.autograd.grad(out, list(model.L.parameters()), v.view_as(out))])
+        return torch.cat(
+            [p.flatten() for p in torch.autograd.grad(out, list(model.L.parameters()), v.view_as(out))]
+        )
 
     exact = through_weights(torch.linalg.solve((torch.eye(len(g), dtype=torch.float64) - J).T, g))
-    error = lambda gradient: ((gradient - exact).norm() / exact.norm()).item()
+
+    def error(gradient):
+        return ((gradient - exact).norm() / exact.norm()).item()
+
     errors, term, total = [], g, torch.zeros_like(g)
     for _ in range(30):
         total = total + term
@@ -174,10 +229,14 @@ def test_one_step_gradient_is_the_first_term_of_the_neumann_series():
 
     torch.testing.assert_close(L_gradient(model, gradient_steps=1), through_weights(g), rtol=1e-9, atol=1e-12)
     assert errors[0] > 1e-2  # the first term alone is an approximation …
-    assert all(later < earlier for earlier, later in zip(errors[:8], errors[1:8]))  # … that more terms improve
+    assert all(
+        later < earlier for earlier, later in zip(errors[:8], errors[1:8])
+    )  # … that more terms improve
     assert errors[-1] < 1e-6
     assert error(L_gradient(model, gradient_steps=1000)) < 1e-6  # long back-propagation through time agrees
-    assert torch.cosine_similarity(L_gradient(model, gradient_steps=1), exact, dim=0) > 0.8  # and it points the right way
+    assert (
+        torch.cosine_similarity(L_gradient(model, gradient_steps=1), exact, dim=0) > 0.8
+    )  # and it points the right way
 
 
 def peak_memory(model, gradient_steps):
@@ -206,13 +265,15 @@ def test_full_bptt_agrees_with_one_step_where_there_is_only_one_step():
     for gradient_steps in (1, 1000):
         model = tiny(H_cycles=1, L_cycles=1)
         inputs, _, ids = puzzles(2, model)
-        _, logits, _, _ = model(model.initial_state(2), inputs, model.puzzle_vectors(ids), gradient_steps=gradient_steps)
+        _, logits, _, _ = model(
+            model.initial_state(2), inputs, model.puzzle_vectors(ids), gradient_steps=gradient_steps
+        )
         logits.square().sum().backward()
         gradients.append(model.L.blocks[0].attention.qkv.weight.grad)
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
-# -------------------------------------------------------------------------- deep supervision and ACT in training
+# ------------------------------------------------------------ deep supervision and ACT in training
 
 
 @pytest.mark.parametrize("gradient_steps", [1, 1000])
@@ -241,7 +302,8 @@ def test_a_slot_does_not_depend_on_its_neighbours():
 
 
 class Script:
-    """Stands in for a model: plays prepared Q-values and gives every token the logits of its label or of another."""
+    """Stands in for a model: plays prepared Q-values and gives every token the logits of its label or of
+    another."""
 
     def __init__(self, q_halt, q_continue, right, M_max, halting="q"):
         self.config = HRMConfig(**{**TINY, "M_max": M_max, "halting": halting})
@@ -274,27 +336,50 @@ def sigmoid(x):
 def test_q_targets_by_hand():
     """Two slots in their first of two segments, then in their last."""
     right = torch.tensor([True, False])
-    batch = torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long), torch.zeros(2, dtype=torch.long)
+    batch = (
+        torch.zeros(2, 9, dtype=torch.long),
+        torch.ones(2, 9, dtype=torch.long),
+        torch.zeros(2, dtype=torch.long),
+    )
     # calls: segment 1, look-ahead to 2, segment 2, look-ahead to 3
-    model = Script([[0.3, -1.0], [0.5, -0.2], [0.9, 0.4], [-0.7, 1.5]], [[0.6, 0.2], [0.1, 0.8], [2.0, 0.1], [3.0, 3.0]],
-                   right, M_max=2)
+    model = Script(
+        [[0.3, -1.0], [0.5, -0.2], [0.9, 0.4], [-0.7, 1.5]],
+        [[0.6, 0.2], [0.1, 0.8], [2.0, 0.1], [3.0, 3.0]],
+        right,
+        M_max=2,
+    )
     slots, loss, metrics, _ = act_step(model, Slots.empty(model, *batch), batch, M_max=2)
-    assert slots.halted.tolist() == [False, False] and slots.steps.tolist() == [1, 1]
+    assert slots.halted.tolist() == [False, False] and slots.segments.tolist() == [1, 1]
     expected_halt = bce(0.3, 1) + bce(-1.0, 0)
     expected_continue = bce(0.6, sigmoid(max(0.5, 0.1))) + bce(0.2, sigmoid(max(-0.2, 0.8)))
     assert metrics["q_halt_loss"].item() == pytest.approx(expected_halt, rel=1e-5)
     assert metrics["q_continue_loss"].item() == pytest.approx(expected_continue, rel=1e-5)
-    assert loss.item() == pytest.approx(metrics["lm_loss"].item() + (expected_halt + expected_continue) / 2, rel=1e-5)
+    assert loss.item() == pytest.approx(
+        metrics["lm_loss"].item() + (expected_halt + expected_continue) / 2, rel=1e-5
+    )
     assert metrics["count"] == 0
 
-    slots, _, metrics, _ = act_step(model, slots, batch, M_max=2)  # the last: going on is worth the next q_halt
-    assert slots.halted.all() and slots.steps.tolist() == [2, 2]
-    assert metrics["q_continue_loss"].item() == pytest.approx(bce(2.0, sigmoid(-0.7)) + bce(0.1, sigmoid(1.5)), rel=1e-5)
-    assert (metrics["count"], metrics["exact_accuracy"], metrics["q_halt_accuracy"], metrics["steps"]) == (2, 1, 1, 4)
+    slots, _, metrics, _ = act_step(
+        model, slots, batch, M_max=2
+    )  # the last: going on is worth the next q_halt
+    assert slots.halted.all() and slots.segments.tolist() == [2, 2]
+    assert metrics["q_continue_loss"].item() == pytest.approx(
+        bce(2.0, sigmoid(-0.7)) + bce(0.1, sigmoid(1.5)), rel=1e-5
+    )
+    assert (metrics["count"], metrics["exact_accuracy"], metrics["q_halt_accuracy"], metrics["segments"]) == (
+        2,
+        1,
+        1,
+        4,
+    )
 
 
 def test_no_continue_loss_and_no_look_ahead_without_need():
-    batch = torch.zeros(1, 9, dtype=torch.long), torch.ones(1, 9, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    batch = (
+        torch.zeros(1, 9, dtype=torch.long),
+        torch.ones(1, 9, dtype=torch.long),
+        torch.zeros(1, dtype=torch.long),
+    )
     for M_max, halting in ((1, "q"), (4, "bce")):
         model = Script([[0.5]], [[9.0]], torch.tensor([True]), M_max, halting)
         slots, _, metrics, _ = act_step(model, Slots.empty(model, *batch), batch, M_max)
@@ -307,17 +392,23 @@ def test_halted_slots_take_new_puzzles_and_the_others_think_on():
     old, new = puzzles(3, model, seed=1), puzzles(3, model, seed=2)
     slots = Slots.empty(model, *old).refill(model, *old)
     slots.halted = torch.tensor([True, False, True])
-    slots.steps = torch.tensor([3, 2, 1], dtype=torch.int32)
+    slots.segments = torch.tensor([3, 2, 1], dtype=torch.int32)
     slots.z_H = torch.ones_like(slots.z_H)
     after = slots.refill(model, *new)
     for row, source in enumerate((new, old, new)):
-        assert torch.equal(after.inputs[row], source[0][row]) and torch.equal(after.labels[row], source[1][row])
-    assert after.steps.tolist() == [0, 2, 0]
+        assert torch.equal(after.inputs[row], source[0][row]) and torch.equal(
+            after.labels[row], source[1][row]
+        )
+    assert after.segments.tolist() == [0, 2, 0]
     assert torch.equal(after.z_H[0], model.initial_state(1)[0][0]) and (after.z_H[1] == 1).all()
 
 
 def test_halting_obeys_M_min_and_M_max():
-    batch = torch.zeros(3, 9, dtype=torch.long), torch.ones(3, 9, dtype=torch.long), torch.zeros(3, dtype=torch.long)
+    batch = (
+        torch.zeros(3, 9, dtype=torch.long),
+        torch.ones(3, 9, dtype=torch.long),
+        torch.zeros(3, dtype=torch.long),
+    )
     eager = [[1.0, 1.0, -1.0]] * 8, [[0.0, 0.0, 0.0]] * 8  # slots 0 and 1 want to halt at once, slot 2 never
     model = Script(*eager, torch.tensor([True] * 3), M_max=3)
     slots, halted = Slots.empty(model, *batch), []
@@ -334,7 +425,7 @@ def test_M_min_distribution():
     assert (draw_M_min(1000, 5, 0.0) == 1).all()
 
 
-# ------------------------------------------------------------------------------------------------------- losses
+# ----------------------------------------------------------------------------------------------------- losses
 
 
 def test_stablemax_cross_entropy_by_hand():
@@ -352,13 +443,15 @@ def test_segment_loss_averages_tokens_and_sums_sequences():
     labels[0, 4:] = IGNORE
     labels[2] = IGNORE  # a padding row
     loss, parts, cells, exact = segment_loss(config, logits, labels, q, q, None)
-    by_hand = sum(F.cross_entropy(logits[i][labels[i] != IGNORE], labels[i][labels[i] != IGNORE]) for i in (0, 1))
+    by_hand = sum(
+        F.cross_entropy(logits[i][labels[i] != IGNORE], labels[i][labels[i] != IGNORE]) for i in (0, 1)
+    )
     assert parts["lm_loss"].item() == pytest.approx(by_hand.item(), rel=1e-5)
     right = [(logits[i].argmax(-1) == labels[i])[labels[i] != IGNORE].float().mean().item() for i in (0, 1)]
     assert cells.tolist() == pytest.approx(right + [0.0])
 
 
-# ---------------------------------------------------------------------------------------------------- inference
+# -------------------------------------------------------------------------------------------------- inference
 
 
 def test_solve_halts_each_puzzle_by_itself():
@@ -375,7 +468,9 @@ def test_solve_halts_each_puzzle_by_itself():
                 break
         best, answer = max(path, key=lambda step: step[0])
         assert together.segments[i] == segment
-        assert together.q_halt[i].item() == pytest.approx(best, abs=1e-6) and torch.equal(together.predictions[i], answer)
+        assert together.q_halt[i].item() == pytest.approx(best, abs=1e-6) and torch.equal(
+            together.predictions[i], answer
+        )
 
 
 def test_solve_stops_when_it_is_confident():
@@ -398,34 +493,3 @@ def test_solve_without_halting_is_the_plain_loop():
             z, logits, q_halt, _ = model(z, inputs, model.puzzle_vectors(ids))
     assert (solution.segments == 7).all() and torch.equal(solution.predictions, logits.argmax(-1))
     torch.testing.assert_close(solution.q_halt, q_halt)
-
-
-# --------------------------------------------------------------------------------------- the published layout
-
-
-@pytest.mark.parametrize("changes", [{}, dict(positions="learned"), dict(puzzle_emb_ndim=0, num_puzzles=1),
-                                     dict(puzzle_emb_ndim=40), dict(H_layers=2, L_layers=3), dict(expansion=30.0)])
-def test_published_layout_round_trip(changes):
-    model = tiny(**changes)
-    weights = {f"_orig_mod.{name}": tensor for name, tensor in model.to_published().items()}
-    told = {name: getattr(model.config, name) for name in ("num_heads", "seq_len", "M_max", "dtype")}
-    again = HRM.from_published(weights, **told)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
-    inputs, _, ids = puzzles(2, model)
-    assert torch.equal(solve(model, inputs, ids).q_halt, solve(again, inputs, ids).q_halt)
-
-
-def test_published_layout_errors_name_every_entry():
-    told = dict(num_heads=2, seq_len=9, dtype="float32")
-    weights = tiny().to_published()
-    del weights["model.inner.lm_head.weight"], weights["model.inner.H_init"]
-    weights["model.inner.novelty"] = torch.zeros(3)
-    weights["model.inner.L_init"] = torch.zeros(3)
-    with pytest.raises(ValueError) as error:
-        HRM.from_published(weights, **told)
-    for part in ("missing lm_head.weight", "missing H_init", "surplus novelty", r"L_init is (3,), not (16,)"):
-        assert part in str(error.value)
-    with pytest.raises(ValueError, match="hidden_size=32"):
-        HRM.from_published(tiny().to_published(), hidden_size=32, **told)
-    with pytest.raises(ValueError, match="is it one of the published"):
-        HRM.from_published({"weight": torch.zeros(3)})

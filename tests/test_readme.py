@@ -1,47 +1,152 @@
-"""The README keeps its promises: its example task works as printed, and its commands name options that exist."""
+"""The README and the other pages keep their promises: their commands have options that exist, their links and
+pictures are there, their figures are those of the runs, and the README is short enough for a first visit."""
 
+import argparse
+import importlib
+import json
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import options
-import train
+import analyze
+from training.options import OPTIONS, SIZES
 
-ROOT = Path(train.__file__).resolve().parent
-README = (ROOT / "README.md").read_text()
-TINY = ("--preset cpu --steps 4 --train-size 40 --val-size 8 --test-size 8 --hidden-size 16 --puzzle-emb-ndim 16 "
-        "--H-layers 1 --L-layers 1 --batch-size 4 --device cpu")
-
-
-def test_the_example_of_an_own_task_runs_end_to_end(tmp_path):
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
-    assert 20 <= len(code.splitlines()) <= 40  # "about 30 lines"
-    (tmp_path / "flood.py").write_text(code)
-
-    def run(arguments):
-        return subprocess.run([sys.executable, ROOT / "train.py", *shlex.split(arguments)], cwd=tmp_path,
-                              capture_output=True, text=True, timeout=300)
-
-    trained = run(f"--task flood {TINY}")
-    assert trained.returncode == 0, trained.stderr
-    assert (tmp_path / "runs/flood/solved.png").stat().st_size > 10_000
-    evaluated = run("--eval runs/flood/best.pt --max-segments 2")
-    assert evaluated.returncode == 0 and "exact" in evaluated.stdout, evaluated.stderr
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "docs/paper.md",
+        "docs/speed.md",
+        "results/README.md",
+        "checkpoints/README.md",
+        "notebooks/README.md",
+    )
+}
+README = PAGES["README.md"]
+SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/python"
+GONE = {"--easier"}  # an option of an earlier version, which results/ tells about
 
 
-COMMANDS = set(re.findall(r"train\.py ([^`#\n|]*--[^`#\n|]*)", README)) - {"--help"}
+def code(text):
+    """All that stands between backticks, and all lines of code blocks."""
+    fenced = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"^```\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "".join(fenced).splitlines() + re.findall(r"^    (.*)", rest, re.MULTILINE)
+    return lines + re.findall(r"`([^`]+)`", rest)
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_commands_in_the_readme_are_accepted(command):
-    given = options.parse(shlex.split(command.replace("…", "")), "")
-    assert given.keys() <= options.OPTIONS.keys() | options.SIZES.keys()
+def commands(text):
+    """(script, the words after it) of every command that runs one of ours."""
+    for line in code(text):
+        line = line.partition("#")[0]
+        if "…" in line:
+            continue
+        if found := re.search(r"(?:python|torchrun [^.]*) ((?:extras/)?\w+\.py)(.*)", line):
+            if (ROOT / found[1]).exists():
+                yield found[1], found[2].strip()
+        elif line.partition(" ")[0] in analyze.COMMANDS and "--" in line:  # in tables
+            yield "analyze.py", line
 
 
-def test_links_and_pictures_in_the_readme_exist():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("https://arxiv.org/") or (ROOT / target).exists(), target
+COMMANDS = sorted({command for text in PAGES.values() for command in commands(text)})
+
+
+class Accepted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("script, words", COMMANDS, ids=[" ".join(command)[:60] for command in COMMANDS])
+def test_commands_are_accepted(script, words, monkeypatch):
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser, *args):
+        parse_args(parser, *args)
+        raise Accepted
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.setattr(sys, "argv", [script, *shlex.split(words)])
+    main = importlib.import_module(script.removesuffix(".py").replace("/", ".")).main
+    if words == "--help":
+        return  # the parser itself would end the test
+    with pytest.raises(Accepted):
+        main()
+
+
+def test_there_are_commands_for_every_script():
+    assert {script for script, _ in COMMANDS} >= {"train.py", "data.py", "analyze.py", "extras/bench.py"}
+    assert len(COMMANDS) > 40
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_that_are_named_alone_exist(page):
+    known = set()
+    for script in (ROOT / "analyze.py", *ROOT.glob("extras/*.py")):
+        known |= set(re.findall(r'"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
+    for name in OPTIONS | SIZES:
+        known |= {f"--{name.replace('_', '-')}", f"--no-{name.replace('_', '-')}"}
+    for span in code(PAGES[page]):
+        if span.startswith("--"):
+            assert set(re.findall(r"(?<!\S)--[A-Za-z][\w-]*", span)) <= known | GONE, span
+
+
+def headings(text):
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        path, _, anchor = target.partition("#")
+        if target.startswith("https://"):
+            assert target.startswith("https://arxiv.org/"), target
+        elif anchor:
+            linked = (ROOT / page).parent / path if path else ROOT / page
+            assert anchor in headings(linked.read_text(encoding="utf-8")), target
+        else:
+            assert ((ROOT / page).parent / path).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page):
+    files = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*"), *ROOT.glob("[a-z]*/*"))]
+    for span in code(PAGES[page]):
+        if re.fullmatch(r"[\w/-]+\.(py|npz|pt|md|csv)|[\w-]+/", span) and "NAME" not in span:
+            name = f"/{span.rstrip('/')}"
+            written_by_a_run = name in ("/best.pt", "/last.pt", "/train.csv", "/test.csv", "/metrics.csv")
+            assert written_by_a_run or any(f"/{file}".endswith(name) for file in files), span
+
+
+def test_no_table_stands_twice():
+    rows = [row for text in PAGES.values() for row in re.findall(r"^\|.*[0-9].*\|.*$", text, re.MULTILINE)]
+    assert len(rows) > 80 and len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("runs", ["maze-9x9", "maze-11x11", "sudoku-4x4", "sudoku-6x6", "sudoku-9x9"])
+def test_solved_shares_are_those_of_the_runs(runs):
+    evals = sorted((ROOT / "results" / runs).glob("seed*/eval.json"))
+    solved = [f"{json.loads(file.read_text())['exact']:.3f}" for file in evals]
+    size, kind = runs.split("-")[1], {"maze": "mazes", "sudoku": "Sudokus"}[runs.split("-")[0]]
+    row = re.search(rf"^\| {size} {kind} \|.*", README, re.MULTILINE)[0]
+    assert f"| {' / '.join(solved)} |" in row
+    details = re.search(rf"^\| \[{runs}\]\({runs}\).*", PAGES["results/README.md"], re.MULTILINE)[0]
+    assert all(share in details for share in solved)
+
+
+def test_the_readme_is_short():
+    lines = README.splitlines()
+    assert len(lines) <= 160 and len(README) <= 13_000
+    for line in lines:
+        table_or_link = line.startswith("|") or "](" in line or "https://" in line
+        assert len(line) <= 110 or table_or_link or "--puzzle" in line, line
+
+
+def test_the_two_commands_do_their_own_set_up():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    assert f"\n{SET_UP} train.py --task maze\n" in README and f"\n{SET_UP} -m pytest\n" in README
+    assert f"{SET_UP} -m pytest\n" in workflow

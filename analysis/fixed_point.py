@@ -1,0 +1,116 @@
+"""Is the solved state a fixed point? What Ren & Liu (arXiv 2601.10679) asked of the published model."""
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from analysis.halting import ACT, FIXED, LINE, act, think_on
+from analysis.states import intermediate_predictions, record
+from data import to_tensors
+from puzzles.task import BLUE, VERMILLION, Task
+
+OPEN = (0, 1, 2, 3, 5, 8, 12, 16, 20, 30, 40, 50, 60, 80, 100, 150)  # numbers of open cells to try
+
+
+def open_cells(inputs, answers, labels):
+    """(n, S) bool: the cells that an answer fills in, of those that have a label."""
+    return (inputs != answers) & (labels > 0)
+
+
+def leave_open(split, k, rng):
+    """Inputs (n, S) with the answer filled in, but for k random cells of those that were open, if so many."""
+    was_open = open_cells(split.inputs, split.labels, split.labels)
+    order = np.where(was_open, rng.random(split.inputs.shape), 2).argsort(1).argsort(1)  # open cells first
+    return np.where(was_open & (order >= k), split.labels, split.inputs)
+
+
+def fixed_point(model, split, segments=None, confidence=0.5, task=Task(), watched=100, seed=0):
+    """What happens after a puzzle is solved, on boards that are nearly solved, and just before the first
+    right answer: what the three functions below return, in one dict. All puzzles think for `segments`
+    segments (default: 4·M_max); states and single updates are those of the first `watched`."""
+    segments = segments or 4 * model.config.M_max
+    inputs, _, puzzle_ids = to_tensors(split[:watched], next(model.parameters()).device)
+    z_H = record(model, inputs, puzzle_ids, segments).z_H_of_segments
+    boards = intermediate_predictions(model, inputs, puzzle_ids, model.config.M_max)
+    boards = boards.cpu().numpy().astype(np.uint8)
+    return {"puzzles": len(split), "M_max": model.config.M_max,
+            **after_halting(model, think_on(model, split, segments, task), z_H.float(), confidence),
+            **nearly_solved(model, split, confidence, task, np.random.default_rng(seed)),
+            **just_before(split[:watched], boards, task)}
+
+
+def after_halting(model, answers, z_H, confidence):
+    """"solved": how many puzzles ACT answered right in its last segment. "after" 0, 1, 2, … further segments,
+    "still_right": the share of them that would still be answered right, and "moved": how far the last of
+    these segments moved z_H (segments, watched, P+S, D), over ‖z_H‖."""
+    used, solved = act(model, answers, model.config.M_max, confidence)
+    solved &= answers.right.gather(0, used[None] - 1)[0]  # the last segment's answer, not an earlier one
+    after = torch.arange(max(1, len(answers.right) - model.config.M_max + 1))
+    at = (used - 1)[None] + after[:, None]  # (after, n): a segment, counted from 0
+    still_right = answers.right[:, solved].gather(0, at[:, solved]).float().mean(1)
+    moved = torch.diff(z_H, dim=0).norm(dim=-1) / z_H[1:].norm(dim=-1)  # (segments - 1, watched, P+S)
+    watched = solved[: z_H.shape[1]].nonzero()[:, 0]
+    moved = moved.mean(-1).cpu()[:, watched].gather(0, at[1:, watched] - 1).mean(1)
+    return {"solved": int(solved.sum()), "after": after, "still_right": still_right, "moved": moved}
+
+
+def nearly_solved(model, split, confidence, task, rng):
+    """"open": cells left open in boards made from the solutions (`leave_open`); "act" and "fixed": the shares
+    of them answered right with halting, and with always M_max segments. Few open cells make an easy puzzle,
+    but one that training has never seen; as most tasks' questions hold no cell of an answer, so is any."""
+    M_max, most = model.config.M_max, int(open_cells(split.inputs, split.labels, split.labels).sum(1).max())
+    numbers = {"open": [k for k in OPEN if k < most] + [most], "act": [], "fixed": []}
+    for k in tqdm(numbers["open"], "open cells", leave=False):
+        answers = think_on(model, split, M_max, task, leave_open(split, k, rng))
+        numbers["act"].append(act(model, answers, M_max, confidence)[1].float().mean().item())
+        numbers["fixed"].append(answers.right[-1].float().mean().item())
+    return numbers
+
+
+def just_before(split, boards, task):
+    """"before" the first right answer (0), counted in updates, "right": the share of the open cells that are
+    right in the puzzle's boards (updates, n, S), [mean, 10 %, 90 %]; "jumps": the largest gain in one update
+    of each."""
+    right = np.stack([task.is_right(split.inputs, split.labels, board) for board in boards])  # (updates, n)
+    shares = []
+    for puzzle in np.flatnonzero(right.any(axis=0)):
+        thought = boards[: right[:, puzzle].argmax() + 1, puzzle]  # up to the first right answer
+        cells = open_cells(split.inputs[puzzle], thought[-1], split.labels[puzzle])
+        share = (thought == thought[-1])[:, cells].mean(axis=1)
+        shares.append(np.concatenate([[0], share]))  # before the first update every cell is open
+    numbers = {"before": np.arange(-8, 1), "right": [], "jumps": [np.diff(share).max() for share in shares]}
+    for back in -numbers["before"]:
+        values = [share[-1 - back] for share in shares if back < len(share)]
+        some = values or [np.nan]
+        numbers["right"].append([np.mean(some), *np.quantile(some, (0.1, 0.9))])
+    return numbers
+
+
+def plot_fixed_point(numbers):
+    """What `fixed_point` returned -> figure with four panels."""
+    import matplotlib.pyplot as plt
+
+    figure, ((stay, few), (sudden, jump)) = plt.subplots(2, 2, figsize=(10.5, 7))
+    stay.plot(numbers["after"], numbers["still_right"], label="share still right", color=BLUE, **LINE)
+    stay.plot(numbers["after"][1:], numbers["moved"], label="change of z_H, relative to its size",
+              color=VERMILLION, ls="--", **LINE)
+    stay.set(xlabel="segments after ACT stopped", ylabel="share of the puzzles; relative change",
+             ylim=(0, 1.02), title=f"{numbers['solved']} solved puzzles thought on")
+    few.plot(numbers["open"], numbers["fixed"], label=f"always {numbers['M_max']} segments", **FIXED)
+    few.plot(numbers["open"], numbers["act"], label=f"ACT, at most {numbers['M_max']} segments", **ACT)
+    few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved", ylim=(0, 1.02),
+            title="the answer filled in, but for a few cells")
+    few.xaxis.get_major_locator().set_params(integer=True)
+    mean, low, high = np.transpose(numbers["right"])
+    sudden.plot(numbers["before"], mean, color=BLUE, label="mean", **LINE)
+    sudden.fill_between(numbers["before"], low, high, color=BLUE, alpha=0.2, lw=0, label="10 to 90 %")
+    sudden.set(xlabel="updates before the answer is right", ylabel="share of the open cells right",
+               ylim=(0, 1.02), title=f"does the answer come suddenly? ({len(numbers['jumps'])} puzzles)")
+    jump.hist(numbers["jumps"], bins=np.linspace(0, 1, 21), color=BLUE, ec="white")
+    jump.set(xlabel="largest gain in one update (share of the open cells)", ylabel="puzzles",
+             title="1: the whole answer at once")
+    for ax, place in ((stay, "center right"), (few, "lower right"), (sudden, "best")):
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False, loc=place)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,140 @@
+"""Does ACT think longer about harder puzzles, what does it save, what would more bring? (paper, fig. 5)
+
+One pass through the model serves all of it: `think_on` keeps the Q-values of every segment and whether its
+answer is right, and `act` says what `solve` would have done with them for any largest number of segments.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data import to_tensors
+from hrm import Thinking
+from puzzles.task import DARK, GREY, VERMILLION, Task
+from training.log import interval
+
+LINE = {"marker": "o", "ms": 3.5, "lw": 1.2}
+FIXED = {"color": GREY, "marker": "o", "ms": 5.5, "lw": 3, "alpha": 0.7}  # broad: it often lies under ACT
+ACT = {"color": VERMILLION, **LINE}
+BATCH = 125  # puzzles at a time: on a CPU a quarter faster than 500, as the states fit its cache
+
+
+@dataclass
+class Answers:
+    """Of n puzzles, on the CPU."""
+    right: torch.Tensor  # (segments, n) bool: this segment's answer is right
+    q_halt: torch.Tensor  # (segments, n)
+    q_continue: torch.Tensor
+
+
+def think_on(model, split, segments, task=Task(), shown=None):
+    """Every puzzle of a split thinks for `segments` segments, halting or not -> Answers. `shown` (n, S): what
+    the model sees in place of the puzzles."""
+    parts, device = [], next(model.parameters()).device
+    for start in tqdm(range(0, len(split), BATCH), "thinking", leave=False):
+        part = split[start : start + BATCH]
+        inputs, _, puzzle_ids = to_tensors(part, device)
+        if shown is not None:
+            inputs = torch.from_numpy(shown[start : start + BATCH].astype(np.int64)).to(device)
+        thinking, rows = Thinking(model, inputs, puzzle_ids), []
+        for _ in range(segments):
+            logits, q_halt, q_continue = thinking.segment()
+            answer = logits.argmax(-1).cpu().numpy().astype(np.uint8)
+            right = torch.from_numpy(task.is_right(part.inputs, part.labels, answer))
+            rows.append((right, q_halt.float().cpu(), q_continue.float().cpu()))
+        parts.append([torch.stack(values) for values in zip(*rows)])
+    return Answers(*(torch.cat(values, dim=1) for values in zip(*parts)))
+
+
+def act(model, answers, max_segments, confidence=0.5):
+    """With halting and at most `max_segments`: segments used (n,), and is the answer given right (n,) bool.
+    As `solve` does: stop when the Q-head says so, and give the answer with the highest q_halt so far."""
+    q_halt, q_continue = answers.q_halt[:max_segments], answers.q_continue[:max_segments]
+    stops = model.wants_to_halt(q_halt, q_continue, confidence)
+    stops[-1] = True
+    used = stops.int().argmax(0) + 1  # the first one
+    thought = torch.arange(1, len(stops) + 1)[:, None] <= used
+    given = q_halt.where(thought, -torch.inf).argmax(0)
+    return used, answers.right.gather(0, given[None])[0]
+
+
+def difficulty_groups(rating, at_most=8):
+    """Ratings (n,) -> list of (name, (n,) bool): a group for each value, or groups of about equal size if
+    there are many values; the last one holds ten puzzles or more."""
+    known = rating[~np.isnan(rating)]
+    values, shares = np.unique(known), np.linspace(0, 1, at_most, endpoint=False)
+    many = len(values) > at_most
+    lowest = np.unique(np.quantile(known, shares, method="nearest")) if many else values  # of each group
+    while len(lowest) > 1 and (known >= lowest[-1]).sum() < 10:
+        lowest = lowest[:-1]
+    groups = []
+    for low, above in zip(lowest, [*lowest[1:], np.inf]):
+        inside = (rating >= low) & (rating < above)
+        high = rating[inside].max()
+        groups.append((f"{low:g}" if low == high else f"{low:g}–{high:g}", inside))
+    return groups
+
+
+def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
+    """Difficulty against the segments that ACT uses, up to the M_max of training; and for every M up to
+    `max_segments` (default: 4·M_max) what ACT and always thinking for M segments solve.
+
+    Returns {"puzzles", "M_max", "difficulty": [group, …], "M": […], "act": …, "fixed": …}: a group has
+    "rating" (its name), "puzzles", "share" (M_max,) of them by segments used, "segments" (mean) and "exact"
+    (share answered right); "act" and "fixed" have the last two for at most and always M segments. [≠] The
+    paper trained one model for each M; here one trained model is stopped after M."""
+    def summary(used, right):
+        return {"segments": used.float().mean().item(), "exact": right.float().mean().item()}
+
+    trained, longest = model.config.M_max, max_segments or 4 * model.config.M_max
+    answers = think_on(model, split, longest, task)
+    numbers = {"puzzles": len(split), "M_max": trained, "difficulty": [], "M": list(range(1, longest + 1))}
+    used, right = act(model, answers, trained, confidence)
+    for name, inside in difficulty_groups(split.rating):
+        share = torch.bincount(used[inside], minlength=min(trained, longest) + 1)[1:] / inside.sum()
+        numbers["difficulty"].append({"rating": name, "puzzles": int(inside.sum()), "share": share,
+                                      **summary(used[inside], right[inside])})
+    with_act = [summary(*act(model, answers, M, confidence)) for M in numbers["M"]]
+    numbers["act"] = {key: [each[key] for each in with_act] for key in ("segments", "exact")}
+    numbers["fixed"] = {"segments": numbers["M"], "exact": answers.right.float().mean(1)}
+    return numbers
+
+
+def plot_halting(numbers, unit="difficulty"):
+    """What `halting` returned -> figure: fig. 5 a, and b and c on one axis. `unit` is that of the ratings."""
+    import matplotlib.pyplot as plt
+
+    figure, (hard, saved, solved) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(1.3, 1, 1))
+    groups, M, M_max = numbers["difficulty"], numbers["M"], numbers["M_max"]
+    hard.axis("on" if groups else "off")
+    if groups:
+        share = np.stack([group["share"] for group in groups], axis=1)  # (segments, groups)
+        image = hard.imshow(share, cmap="cividis", origin="lower", aspect="auto", vmin=0, vmax=1,
+                            extent=(-0.5, len(groups) - 0.5, 0.5, len(share) + 0.5))
+        figure.colorbar(image, ax=hard, label="share of the group")
+        means = [group["segments"] for group in groups]
+        hard.plot(range(len(groups)), means, "o-", color="white", mec=DARK, label="mean")
+        hard.legend(loc="upper left")
+        names = [f"{group['rating']}\nn={group['puzzles']}" for group in groups]
+        hard.set_xticks(range(len(groups)), names, fontsize=8)
+        hard.set(xlabel=unit, ylabel="segments used by ACT", yticks=range(1, len(share) + 1))
+    for ax, key in ((saved, "segments"), (solved, "exact")):
+        for which, style, name in (("fixed", FIXED, "always M"), ("act", ACT, "ACT, at most M")):
+            values = np.asarray(numbers[which][key])
+            ax.plot(M, values, label=name, **style)
+            if key == "exact":
+                low, high = interval(values, numbers["puzzles"])
+                ax.fill_between(M, low, high, color=style["color"], alpha=0.2, lw=0)
+        ax.axvline(M_max, color=DARK, lw=0.8, ls="--", label="M_max in training")
+        ax.set_xscale("log", base=2)
+        ax.grid(alpha=0.3)
+        ax.legend(framealpha=1, edgecolor="none")
+    saved.set_yscale("log", base=2)
+    for axis in (saved.xaxis, saved.yaxis, solved.xaxis):
+        axis.set_major_formatter("{x:g}")
+    saved.set(xlabel="M (segments)", ylabel="mean segments used")
+    solved.set(xlabel="M (segments)", ylabel="puzzles solved")
+    figure.tight_layout()
+    return figure

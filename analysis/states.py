@@ -1,0 +1,146 @@
+"""What happens inside a model while it thinks: its states update by update, and what is measured on them.
+
+    trajectory = record(model, inputs)                      # all states of all segments
+    residuals(trajectory.z_H, trajectory.initial[0])        # how far each update moves the state (fig. 3)
+    participation_ratio(trajectory.z_H[-1].flatten(0, 1))   # how many dimensions the states fill (fig. 8)
+    intermediate_predictions(model, inputs)                 # the answer after each update (fig. 7)
+
+Shapes as in hrm.py: B puzzles, P+S positions, D hidden size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+
+from hrm import Thinking
+from puzzles.task import BLUE, VERMILLION
+
+COLOURS = {"z_H": VERMILLION, "z_L": BLUE}
+
+
+@dataclass
+class Trajectory:
+    """The states of B puzzles after every update, in the order in which they were computed.
+
+    Recurrent and Transformer have one state, here z_H, and an empty z_L. A Transformer has no updates: what
+    stands in z_H is its residual stream after each layer; its initial state is what enters the first layer.
+    """
+    z_H: torch.Tensor  # (H-updates, B, P+S, D); N in a segment (Recurrent: N·T, Transformer: its layers)
+    z_L: torch.Tensor  # (L-updates, B, P+S, D); N·T of them in a segment
+    initial: tuple  # the states before the first update: z_H⁰ and z_L⁰, each (B, P+S, D)
+    logits: torch.Tensor  # (segments, B, S, V): what each segment answers
+    q_halt: torch.Tensor  # (segments, B): σ(q_halt) is the model's own chance that this answer is right
+
+    @property
+    def z_H_of_segments(self):
+        """z_H at the end of each segment: (segments, B, P+S, D)."""
+        updates = len(self.z_H) // len(self.logits)
+        return self.z_H[updates - 1 :: updates]
+
+
+@torch.no_grad()
+def record(model, inputs, puzzle_ids=None, segments=None):
+    """Think about inputs (B, S) for `segments` segments (default: M_max) without halting -> Trajectory.
+
+    The modules are watched by forward hooks: what is computed is exactly what `solve` computes."""
+    thinking, H_states, L_states = Thinking(model, inputs, puzzle_ids), [], []
+    initial = thinking.z
+    watched = [(model.H, H_states)]
+    if model.config.model == "transformer":
+        initial = initial[0] + model.input_network(inputs, thinking.vectors), initial[1]
+        watched = [(block, H_states) for block in model.H.blocks]
+    elif model.L not in (None, model.H):
+        watched.append((model.L, L_states))
+
+    def append_to(states):
+        return lambda module, arguments, state: states.append(state)
+
+    hooks = [module.register_forward_hook(append_to(states)) for module, states in watched]
+    try:
+        outputs = [thinking.segment() for _ in range(segments or model.config.M_max)]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if model.L is model.H:  # TRM: one network in both roles, so both kinds of update went into one list
+        T = model.config.L_cycles
+        L_states = [state for i, state in enumerate(H_states) if i % (T + 1) < T]
+        H_states = H_states[T :: T + 1]
+    z_L = torch.stack(L_states) if L_states else initial[1].new_empty(0, *initial[1].shape)
+    logits, q_halt, _ = zip(*outputs)
+    return Trajectory(torch.stack(H_states), z_L, initial, torch.stack(logits), torch.stack(q_halt))
+
+
+@torch.no_grad()
+def intermediate_predictions(model, inputs, puzzle_ids=None, segments=None):
+    """What the model would answer after each update of L: tokens (L-updates, B, S) (paper, fig. 7).
+
+    ȳⁱ = f_O(f_H(z_Hⁱ, z_Lⁱ)): one H-update more, on the side, which the trajectory does not see. After the
+    last L-update of a cycle it is the H-update that really follows. Models without L are decoded after each
+    update (Transformer: after each layer)."""
+    trajectory = record(model, inputs, puzzle_ids, segments)
+    states = trajectory.z_H
+    if len(trajectory.z_L):
+        rope = None if model.config.positions == "learned" else (model.cos, model.sin)
+        z_H = torch.cat([trajectory.initial[0][None], trajectory.z_H])
+        states = [model.H(z_H[i // model.config.L_cycles], z_L, rope) for i, z_L in enumerate(trajectory.z_L)]
+    return torch.stack([model.head(z)[:, model.config.puzzle_positions :].argmax(-1) for z in states])
+
+
+def residuals(z, initial):
+    """Forward residuals ‖zⁱ − zⁱ⁻¹‖ of states z (updates, B, P+S, D) that began at `initial` (B, P+S, D).
+
+    (updates, B) float32: the norm is over the D features, then the mean over the P+S positions."""
+    moves = torch.diff(z.float(), dim=0, prepend=initial.float()[None])
+    return moves.norm(dim=-1).mean(-1)
+
+
+def centre(X):
+    """Rows X (n, D), less their mean, in float64 and on the CPU: not all devices have it."""
+    X = torch.as_tensor(X).cpu().double()
+    return X - X.mean(0)
+
+
+def pca(X, k=2):
+    """Rows X (n, D) -> their coordinates on the k directions of most variance (n, k), and the shares of the
+    variance that these explain (k,), NumPy arrays. The largest entry of a direction is made positive."""
+    X = centre(X)
+    _, singular, directions = torch.linalg.svd(X, full_matrices=False)
+    largest = directions[:k].gather(1, directions[:k].abs().argmax(1, keepdim=True))  # (k, 1)
+    explained = singular[:k].square() / singular.square().sum()
+    return (X @ (directions[:k] * largest.sign()).T).numpy(), explained.numpy()
+
+
+def ratio_of_covariance(covariance):
+    """(Σλ)² / Σλ² of the eigenvalues λ of a covariance (D, D), up to a factor. No eigenvalue is computed: Σλ
+    is the trace, and Σλ² the sum of the squared entries."""
+    return (covariance.trace() ** 2 / covariance.square().sum()).item()
+
+
+def participation_ratio(X):
+    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of rows X (n, D): the number of dimensions that they
+    fill. k equal eigenvalues give k, whatever D is; n rows never more than n − 1."""
+    X = centre(X)  # X Xᵀ has the eigenvalues of Xᵀ X, zeros aside: the smaller one will do
+    return ratio_of_covariance(X @ X.T if len(X) < X.shape[1] else X.T @ X)
+
+
+READINGS = {
+    "tokens": "each token after each update of each puzzle",
+    "steps": "each update of each puzzle: the mean over its tokens",
+    "puzzles": "each puzzle: its last state, all tokens side by side",
+    "trajectories": "each puzzle: the mean over its tokens after every update, side by side",
+}
+
+
+def rows(z, reading):
+    """States z (updates, B, P+S, D) -> rows (B, rows of one puzzle, length of a row), as one of READINGS
+    says.
+
+    The paper does not say what the rows of its covariance are; these are the ways to read it."""
+    if reading == "tokens":
+        return rearrange(z, "updates b s d -> b (updates s) d")
+    if reading == "steps":
+        return rearrange(z.float().mean(2), "updates b d -> b updates d")
+    if reading == "puzzles":
+        return rearrange(z[-1], "b s d -> b 1 (s d)")
+    return rearrange(z.float().mean(2), "updates b d -> b 1 (updates d)")

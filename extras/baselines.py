@@ -1,0 +1,61 @@
+"""The models that HRM is compared with: HRM with other modules, trained by the same loop, losses and data.
+
+    python train.py --task sudoku --model recurrent      # one module in place of two
+    python train.py --task sudoku --model transformer    # the same layers once: "direct prediction"
+    python train.py --task sudoku --model trm            # one small network in both roles
+
+A Transformer *in* HRM's outer loop (deep supervision, ACT), which the ARC Prize found nearly as good as HRM,
+is `--model recurrent --H-cycles 1 --L-cycles 1`: one pass through all layers per segment.
+"""
+
+import torch
+
+from hrm import HRM, ReasoningModule
+
+
+class Recurrent(HRM):
+    """One module f with all H_layers + L_layers layers and one state: z ← f(z, x̃), N·T times in a segment.
+
+    As many parameters as HRM, as many layers that carry gradient (those of the last update), and no
+    hierarchy: the state z takes the place of z_H. A segment computes N·T·(H_layers + L_layers) layers, HRM
+    N·T·L_layers + N·H_layers."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.H, self.L = ReasoningModule(config, config.H_layers + config.L_layers), None
+
+    def think(self, z_H, z_L, x, rope, gradient_steps):
+        steps = self.config.H_cycles * self.config.L_cycles
+        z = z_H
+        for i in range(1, steps + 1):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and i > steps - gradient_steps):
+                z = self.H(z, x, rope)
+        return z, z_L
+
+
+class Transformer(Recurrent):
+    """No recurrence at all: the input passes once through H_layers + L_layers layers, and that is the
+    answer."""
+
+    def __init__(self, config):
+        for name in ("H_cycles", "L_cycles", "M_max"):
+            if getattr(config, name) != 1:
+                raise ValueError(f"{name} is {getattr(config, name)}; a Transformer predicts in one pass, "
+                                 f"it must be 1")
+        super().__init__(config)
+
+
+class TRM(HRM):
+    """Tiny Recursive Model (Jolicoeur-Martineau 2025, arXiv 2510.04871): one network, of L_layers, is both L
+    and H, and the gradient goes through the whole last cycle, T updates of L and one of H, in place of one
+    step.
+
+    Published: 2 layers, N=3, T=6, halting by "bce", EMA 0.999. Its z is our z_L and its y our z_H."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.H = self.L
+        self.gradient_steps = config.L_cycles
+
+
+MODELS = {"recurrent": Recurrent, "transformer": Transformer, "trm": TRM}

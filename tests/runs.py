@@ -1,0 +1,154 @@
+"""Whole runs of a tiny model in processes of their own, which can be killed; and how two runs are
+compared."""
+
+import csv
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+# Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration,
+# augmentation, a growing M_max, micro-batches, a learning rate that changes at every step.
+TINY = """--task sudoku --size 4 --preset small --device cpu --hidden-size 16 --num-heads 2 --H-layers 1
+    --L-layers 1 --inner-multiple 16 --puzzle-emb-ndim 20 --M-max 4 --grow-M-max 0.25 --exploration 0.5
+    --halting q --ema 0.9 --lr 3e-3 --warmup 5 --train-size 24 --val-size 6 --test-size 6 --batch-size 8
+    --accumulate 2 --steps 24 --eval-every 8 --save-every 3 --log-every 2""".split()
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def metrics(folder):
+    """Rows of metrics.csv as texts, without the two columns that depend on the machine's speed."""
+    with open(folder / "metrics.csv") as file:
+        return [
+            {name: value for name, value in row.items() if name not in ("seconds", "puzzles_per_s")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def count_rows(run):
+    path = run / "metrics.csv"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def differences(a, b, path=""):
+    """Where two nested values differ, tensors bit by bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        return [found for key in a for found in differences(a[key], b[key], f"{path}/{key}")]
+    if isinstance(a, (list, tuple)):
+        assert len(a) == len(b), path
+        return [found for i in range(len(a)) for found in differences(a[i], b[i], f"{path}/{i}")]
+    return [] if a == b else [path]
+
+
+def assert_same_run(folder, other):
+    for name in ("last.pt", "best.pt"):
+        a, b = load(folder / name), load(other / name)
+        assert set(differences(a, b)) <= {"/seconds", "/options/out", "/options/resume"}
+    assert metrics(folder) == metrics(other)
+
+
+def how_to_go_on(run):
+    return ["--resume", str(run)] if (run / "last.pt").exists() else [*TINY, "--out", str(run)]
+
+
+# ----------------------------------------------------------------------------------- processes of their own
+def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
+    """train.main(arguments) in processes of their own, working in `folder` -> exit status (negative: killed
+    by that signal), output. `begun`: called with the first process when it has been started.
+
+    They are forked from a server that has imported everything and computed nothing: real processes, quickly.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["train", "torch._dynamo", "extras.vote"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = folder / "out.txt"
+    out.write_text("")
+    started = []
+    for rank in range(processes):
+        ranks = {"RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = ranks if processes > 1 else {}
+        started.append(context.Process(target=one_process, args=(folder, arguments, environment, sabotage)))
+        started[-1].start()
+    if begun:
+        begun(started[0])
+    for process in started:
+        process.join(60)
+    statuses = [process.exitcode for process in started]
+    if None in statuses:
+        for process in started:
+            process.kill()
+        raise TimeoutError(out.read_text())
+    return max(statuses, key=abs), out.read_text()
+
+
+def one_process(folder, arguments, environment, sabotage):
+    import train
+
+    os.chdir(folder)
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    with open(folder / "out.txt", "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    train.draw_curves = train.draw_boards = lambda *_, **options: None  # saves half of the time
+    if "file_size" in sabotage:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (sabotage["file_size"],) * 2)
+    elif sabotage:
+        die_in(**sabotage)
+    sys.exit(train.main(arguments))
+
+
+def signal_after(run, number, rows, seconds=0.0):
+    """For `in_processes`: sends the signal after so many new rows of metrics.csv and then so many seconds."""
+    before = count_rows(run)
+
+    def send(process):
+        while process.is_alive() and count_rows(run) < before + rows:
+            time.sleep(0.002)
+        time.sleep(seconds)
+        if process.is_alive():
+            os.kill(process.pid, number)
+
+    return send
+
+
+def die_in(place, n):
+    """This process kills itself in its n-th save, in the middle of the file, or around its n-th rename."""
+    calls = iter(range(1, 1000))
+    save, replace = torch.save, os.replace
+
+    def kill():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def half_save(content, path):
+        save(content, path)
+        if next(calls) == n:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            kill()
+
+    def last_replace(source, target):
+        count = next(calls)
+        if count == n and place == "before rename":
+            kill()
+        replace(source, target)
+        if count == n and place == "after rename":
+            kill()
+
+    if place == "save":
+        torch.save = half_save
+    else:
+        os.replace = last_replace

@@ -1,0 +1,82 @@
+"""The house stays as it is: four scripts at the top, arrows one way, lines and files that can be read."""
+
+import ast
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ASIDE = {"tests", "notebooks", "runs", ".venv"}
+FILES = [path for path in ROOT.rglob("*.py") if not ASIDE & set(path.relative_to(ROOT).parts)]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
+MOST_LINES = 5150  # of all these files together
+
+
+def imported(name, anywhere):
+    """Our files that one of them imports: at its top level, or `anywhere`, also inside of functions and by
+    name."""
+    tree, found = ast.parse(MODULES[name].read_text()), set()
+    for node in ast.walk(tree) if anywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            found |= {part.value for part in node.args if isinstance(part, ast.Constant)}
+    return found & MODULES.keys()
+
+
+def test_four_scripts_at_the_top():
+    assert {path.name for path in ROOT.glob("*.py")} == {"hrm.py", "data.py", "train.py", "analyze.py"}
+
+
+def test_arrows_point_one_way():
+    """No circle at any distance, and at most 7 floors; hrm.py stands on the ground."""
+    everywhere = {name: imported(name, True) for name in MODULES}
+    assert not everywhere["hrm"]
+    for start in MODULES:
+        reached, new = set(), everywhere[start]
+        while new:
+            reached |= new
+            new = set().union(*(everywhere[name] for name in new)) - reached
+        assert start not in reached, f"{start} imports, at some distance, itself"
+
+    @functools.cache
+    def floor(name):
+        return 1 + max(map(floor, imported(name, False)), default=0)
+
+    assert max(map(floor, MODULES)) <= 7
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*FILES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("notebooks/*.py")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_lines_and_files_can_be_read(path):
+    lines = path.read_text().splitlines()
+    assert max(map(len, lines), default=0) <= 110
+    assert len(lines) <= 450 or "tests" in path.parts
+
+
+def test_it_stays_small():
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert sum(lines.values()) <= MOST_LINES
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, train; print(*sys.modules)"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert sum(lines[name] for name in loaded if name in lines) <= 2400
+
+
+def test_ruff():
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,173 @@
+"""Checkpoints: ours, and those that the authors released.
+
+    model, task, options = load_model("runs/maze/best.pt")                               # ours
+    model = from_published(torch.load("checkpoint", weights_only=True))                  # Sudoku-Extreme
+    model = from_published(torch.load("checkpoint", weights_only=True), seq_len=900)     # Maze-Hard, ARC-AGI
+    torch.save(to_published(model), "checkpoint")                                        # and back
+"""
+
+import importlib
+import math
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from data import load_task, task_class
+from hrm import HRM, HRMConfig, swiglu_size
+from training.files import UserError
+
+
+# ------------------------------------------------------------------------------------------------- our own
+def make_model(config):
+    """HRMConfig -> a new model, untrained. Those beside HRM are in extras/, and read only when asked for."""
+    if config.model == "hrm":
+        return HRM(config)
+    return build(importlib.import_module("extras.baselines").MODELS[config.model], config)
+
+
+def build(make, *args, **kwargs):
+    """make(...), with a ValueError (sizes that do not fit together) as one line for the user."""
+    try:
+        return make(*args, **kwargs)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+@contextmanager
+def fitting(path):
+    """A checkpoint that lacks something, or holds what does not fit, becomes one line for the user."""
+    try:
+        yield
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} does not fit the options given, or this version of the project "
+                        f"({type(error).__name__}: {reason}); change them or the checkpoint") from None
+
+
+def read_checkpoint(path):
+    """The dict in a checkpoint file, or in last.pt of a folder: tensors and plain values, no code."""
+    path = Path(path) / "last.pt" if Path(path).is_dir() else Path(path)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write, and refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {path}; runs write runs/TASK/last.pt and best.pt") from None
+    except Exception as error:  # a damaged file can fail anywhere inside the unpickler
+        reason = (str(error).splitlines() or ["damaged"])[0]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason[:100]}; "
+                        f"pass one that train.py wrote") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint; "
+                        f"pass one that train.py wrote")
+    return content
+
+
+def known(values, names, path, what):
+    """The dict `values` without what this version does not know, which is named in a line if it was on."""
+    unknown = {name: value for name, value in values.items() if name not in names}
+    off = (None, False, 0, "", "off")
+    in_use = [f"{name}={value}" for name, value in unknown.items() if value not in off]
+    if in_use:
+        print(f"{path}: {what} of another version ignored: {', '.join(in_use)}", file=sys.stderr)
+    return {name: value for name, value in values.items() if name in names}
+
+
+def task_of(path, saved):
+    """The task of a checkpoint, from its dict of name and options."""
+    kind = task_class(saved["name"])
+    options = {name: value for name, value in saved.items() if name != "name"}
+    return kind(**known(options, ["size", *kind.default_options], path, "task options"))
+
+
+def load_model(path, task_name=None, task_options={}, **sizes):
+    """A checkpoint -> model (evaluation weights, on the CPU), its task, the dict of options that trained it.
+
+    One of ours knows its task and sizes: what is given here must agree. A published one (weights under the
+    authors' names) knows only its shapes: it needs `task_name` and what differs from HRMConfig's defaults."""
+    content = read_checkpoint(path)
+    names = [str(name).removeprefix("_orig_mod.") for name in content]
+    if any(name.startswith("model.inner.") for name in names):
+        task, options = load_task(task_name or "sudoku", **task_options), {}
+        with fitting(path):
+            model = from_published(content, **{"seq_len": task.seq_len, **sizes})
+    elif {"averaged", "config", "options", "task"} <= set(names):
+        with fitting(path):
+            task, options = task_of(path, content["task"]), dict(content["options"])
+            config = known(content["config"], [f.name for f in fields(HRMConfig)], path, "sizes")
+            model = make_model(HRMConfig(**config))
+            model.load_state_dict(content["averaged"])
+        trained = {**content["task"], **content["config"]}
+        for name, value in {"name": task_name, **task_options, **sizes}.items():
+            if value is not None and str(value).lower() != str(trained.get(name)).lower():
+                what = "task" if name == "name" else name
+                raise UserError(f"{what} {value} does not fit {path}, which was trained with "
+                                f"{trained.get(name)}; leave it out, the checkpoint knows")
+    else:
+        raise UserError(f"{path} is no checkpoint of this project, nor a published one: it holds "
+                        f"{', '.join(sorted(names)[:4]) or 'nothing'}")
+    if model.config.vocab_size < task.vocab_size or model.config.seq_len != task.seq_len:
+        raise UserError(f"{path} reads {model.config.seq_len} tokens out of {model.config.vocab_size}, but "
+                        f"{task.name} of size {task.size} has {task.seq_len} out of {task.vocab_size}; "
+                        f"pass another --task or --size")
+    return model, task, options
+
+
+# ---------------------------------------------------------------------------------------- the authors' own
+PUBLISHED_NAMES = {
+    "tokens.weight": "embed_tokens.embedding_weight", "positions.weight": "embed_pos.embedding_weight",
+    "puzzle_emb": "puzzle_emb.weights", ".blocks": "_level.layers", "attention.qkv": "self_attn.qkv_proj",
+    "attention.out": "self_attn.o_proj", "mlp.gate_up": "mlp.gate_up_proj", "mlp.down": "mlp.down_proj",
+}
+
+
+def published_name(name):
+    """What the authors' released checkpoints call our parameter or buffer `name`."""
+    for ours, theirs in PUBLISHED_NAMES.items():
+        name = name.replace(ours, theirs)
+    return "model.inner." + ("lm_head.weight" if name == "head.weight" else name)
+
+
+def to_published(model):
+    """The weights under the names of the authors' checkpoints; `from_published` reads them back."""
+    return {published_name(name): tensor for name, tensor in model.state_dict().items()}
+
+
+def from_published(state_dict, **config):
+    """Build an HRM from the authors' checkpoint (name → tensor), with or without `_orig_mod.` in front.
+
+    Shapes tell vocab_size, hidden_size, the layers, the expansion, the puzzle embedding and, with learned
+    positions, seq_len. Give the rest as keywords where it differs from HRMConfig's defaults (num_heads,
+    seq_len, the cycles, M_max, …). RuntimeError names every missing, surplus or misshapen entry."""
+    weights = {name.removeprefix("_orig_mod.").removeprefix("model.inner."): tensor
+               for name, tensor in state_dict.items()}
+
+    def size(name, axis):
+        return weights[name].shape[axis] if name in weights else 0
+
+    def layers(module):
+        return len({name.split(".")[2] for name in weights if name.startswith(f"{module}_level.layers.")})
+
+    D, inner = size("embed_tokens.embedding_weight", -1), size("L_level.layers.0.mlp.down_proj.weight", -1)
+    if not (D and inner and layers("H")):
+        raise ValueError(f"no embed_tokens.embedding_weight, H_level or L_level among the checkpoint's "
+                         f"{len(weights)} entries; is it one of the published HRM's?")
+    found = {"vocab_size": size("embed_tokens.embedding_weight", 0), "hidden_size": D, "positions": "rope",
+             "H_layers": layers("H"), "L_layers": layers("L"),
+             "num_puzzles": size("puzzle_emb.weights", 0) or 1,
+             "puzzle_emb_ndim": size("puzzle_emb.weights", -1)}
+    if "embed_pos.embedding_weight" in weights:
+        puzzle_positions = math.ceil(found["puzzle_emb_ndim"] / D)
+        found.update(positions="learned", seq_len=size("embed_pos.embedding_weight", 0) - puzzle_positions)
+    if swiglu_size(D, config.get("expansion", 4.0), 256) != inner:
+        found["expansion"] = 1.5 * inner / D
+    for name in config.keys() & found.keys():
+        if config[name] != found[name]:
+            raise ValueError(f"{name}={config[name]} was asked for, but the shapes say {found[name]}")
+    model = HRM(HRMConfig(**{**config, **found}))
+    ours = {published_name(name).removeprefix("model.inner."): name for name in model.state_dict()}
+    model.load_state_dict({ours.get(name, name): tensor for name, tensor in weights.items()})
+    return model

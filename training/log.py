@@ -1,0 +1,105 @@
+"""What a person sees of a run: the progress bar, metrics.csv, the table at the end; Ctrl-C, which saves."""
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.files import write_text, writing
+
+COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy",
+           "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
+SHOWN = {"loss": "loss", "exact": "exact", "segments": "segments", "puzzles_per_s": "puzzles/s",
+         "val_exact": "val"}
+
+
+class Log:
+    """Progress bar and metrics.csv. Figures are summed on the device and read when `read` is called."""
+    names = ("count", "accuracy", "exact_accuracy", "q_halt_accuracy", "segments")
+
+    def __init__(self, out, run, steps):
+        self.run, self.path, self.began = run, out / "metrics.csv", time.time() - run.seconds
+        self.sums, self.first_step = 0, run.step
+        self.bar = tqdm(total=steps, initial=run.step, desc=run.options.task, dynamic_ncols=True,
+                        disable=run.processes.rank > 0)
+        if run.processes.rank == 0:
+            lines = [",".join(COLUMNS)]
+            if run.step and self.path.exists():  # resumed: forget what came after the checkpoint
+                for row in self.path.read_text().splitlines()[1:]:
+                    if row.count(",") == lines[0].count(",") and int(row.split(",")[0]) <= run.step:
+                        lines.append(row)
+            write_text(self.path, "\n".join(lines) + "\n")
+
+    def add(self, loss, metrics):
+        values = [loss.detach().float(), *(metrics[name].float() for name in self.names)]
+        self.sums = self.sums + torch.stack(values)
+
+    def read(self, stop, scale, M_max):
+        """Take in the figures since the last call; True if any process was asked to stop."""
+        run, steps = self.run, self.run.step - self.first_step
+        asked = torch.full((1,), float(stop.is_set()), device=run.processes.device)
+        run.processes.sum_([self.sums, asked])
+        loss, count, *sums = self.sums.tolist()
+        seconds = time.time() - self.began
+        self.row = {"step": run.step, "seconds": round(seconds, 1), "lr": run.options.lr * scale,
+                    "M_max": M_max, "loss": loss / steps / run.options.batch_size,
+                    "puzzles_per_s": count / max(seconds - run.seconds, 1e-9)}
+        if count:  # else nothing halted: no mean to speak of
+            means = [value / count for value in sums]
+            self.row.update(zip(("cell", "exact", "q_halt_accuracy", "segments"), means))
+        run.seconds, self.sums, self.first_step = seconds, 0, run.step
+        self.bar.update(steps)
+        self.show()
+        return asked.item() > 0
+
+    def show(self):
+        shown = {label: f"{self.row[key]:.3g}" for key, label in SHOWN.items() if key in self.row}
+        self.bar.set_postfix(shown)
+
+    def validated(self, result):
+        self.row.update({f"val_{name}": result[name] for name in ("cell", "exact", "valid", "segments")})
+        self.show()
+
+    def write_row(self):
+        if self.run.processes.rank == 0:
+            with writing(self.path), open(self.path, "a") as file:
+                file.write(",".join(str(self.row.get(name, "")) for name in COLUMNS) + "\n")
+
+
+@contextmanager
+def signals():
+    """An event that Ctrl-C or SIGTERM sets, so that the loop can save before it ends. A second Ctrl-C ends at
+    once."""
+    stop = threading.Event()
+
+    def ask(number, frame):
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def interval(p, n):
+    """Wilson's 95 % interval of a share p (a number or an array of them) of n puzzles: low, high."""
+    z = 1.96
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def print_table(result):
+    """A result of `evaluate` (train.py), with the 95 % interval of the share of puzzles solved."""
+    low, high = interval(result["exact"], result["n"])
+    print(f"  puzzles          {result['n']}")
+    print(f"  exact            {result['exact']:.4f}  (95 % interval {low:.4f} to {high:.4f})")
+    for name in ("valid", "cell", "segments", "q_halt_accuracy"):
+        print(f"  {name:<16} {result[name]:.4f}")
+    print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")

@@ -1,0 +1,214 @@
+"""All options of train.py: what they mean, which values they take, the presets, and the command line.
+
+The defaults are the paper's, where it is silent those of the authors' code; a preset changes some of them for
+the machine at hand; what is given on the command line comes last.
+"""
+
+import argparse
+import math
+import shutil
+import sys
+from dataclasses import dataclass, field, fields
+
+from hrm import CHOICES, HRMConfig
+from training.files import UserError
+
+
+# ------------------------------------------------------------------------------------------ any command line
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are UserErrors."""
+
+    def __init__(self, prog, description=None, **others):
+        super().__init__(prog, description=description, allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **others)
+
+    def error(self, message):
+        raise UserError(f"{message}; python {self.prog} --help lists the options")
+
+
+def number(low, high=math.inf, kind=float):
+    """argparse's `type=` for numbers from low to high; kind=int: whole ones."""
+
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
+        if not low <= value <= high or math.isinf(value):
+            allowed = f"at least {low:g}" if high > 1e9 else f"in {low:g}..{high:g}"
+            raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
+        return value
+
+    return convert
+
+
+def whole(low, high=2**63 - 1):
+    return number(low, high, int)
+
+
+def parse_options(text):
+    """NAME=VALUE words, as on the command line -> dict of the task's further options."""
+    for word in text.split():
+        if "=" not in word:
+            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
+    return dict(word.split("=", 1) for word in text.split())
+
+
+def exit_status(command, *arguments):
+    """Run a command -> its exit status; a UserError becomes one line, and 2."""
+    try:
+        return command(*arguments) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was saved before is untouched", file=sys.stderr)
+        return 130
+
+
+# --------------------------------------------------------------------------------------------------- presets
+PAPER_ARC = {"size": 30, "weight_decay": 0.1, "puzzle_lr": 1e-2, "puzzle_weight_decay": 0.1,
+             "epochs": 100_000, "save_every": 5000}  # a checkpoint holds gigabytes of puzzle embedding
+
+# What a preset changes in the defaults above and in HRMConfig's. "paper" is what the paper and its code say.
+PRESETS = {
+    "paper": {
+        "maze": {"size": 30, "task_options": "kind=random min_path=110", "augment": False},
+        "sudoku": {"size": 9},
+        "arc1": PAPER_ARC,
+        "arc2": PAPER_ARC,
+    },
+    # Deviations from the paper that let two CPU cores learn in minutes; docs/paper.md says what each is for.
+    "small": {
+        "all": {
+            "hidden_size": 64, "num_heads": 2, "H_layers": 2, "L_layers": 2, "inner_multiple": 16,
+            "positions": "rope2d+learned", "rope_base": 10.0, "puzzle_emb_ndim": 64, "dtype": "float32",
+            "token_loss": "softmax", "M_max": 8, "grow_M_max": 0.9, "halting": "bce", "halt": True,
+            "confidence": 0.95, "lr": 1.5e-3, "lr_end": 0.05, "warmup": 50, "weight_decay": 0.1,
+            "puzzle_lr": 1.5e-3, "puzzle_weight_decay": 0.1, "ema": 0.995, "eval_every": 500,
+            "save_every": 500, "log_every": 10, "train_size": None, "batch_size": 32, "steps": 5000,
+        },
+        "maze": {"size": 9, "train_size": 20_000, "steps": 5000},
+        "sudoku": {"size": 6, "batch_size": 64, "steps": 6000},
+        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,
+                 "batch_size": 64, "steps": 4500},
+    },
+}
+PRESETS["auto"] = PRESETS["cpu"] = PRESETS["small"]  # cpu: its name in earlier versions
+
+DEVICES = "auto", "cpu", "cuda", "mps"
+# A model that answers in one pass has nothing to repeat.
+MODEL_SIZES = {"transformer": {"H_cycles": 1, "L_cycles": 1, "M_max": 1}}
+
+
+# ------------------------------------------------------------------------------------------ those of train.py
+def option(default, help, type=None, choices=None):
+    return field(default=default, metadata={"help": help, "type": type, "choices": choices})
+
+
+@dataclass
+class Options:
+    """All but the model's sizes, which are the fields of HRMConfig. The defaults are the paper's."""
+    task: str = option("maze", "maze, sudoku, arc1, arc2, flood, or a task of your own from NAME.py here")
+    size: int = option(None, "side of the board (default: the preset's, or that of --data)", whole(1))
+    task_options: str = option("", "further options of the task, such as 'kind=random min_path=20'")
+    data: str = option(None, "folder with train.csv and test.csv, or OWNER/NAME on Hugging Face")
+    train_size: int = option(1000, "training puzzles", whole(1))
+    val_size: int = option(500, "validation puzzles, which choose best.pt: never trained on", whole(0))
+    test_size: int = option(None, "test puzzles (default: 1000, or the whole file)", whole(1))
+    augment: bool = option(True, "a random symmetry of each puzzle every time that it is offered")
+    steps: int = option(None, "optimiser steps (default: as many as --epochs takes)", whole(1))
+    epochs: int = option(20_000, "times that each training puzzle is offered", whole(1))
+    batch_size: int = option(768, "ACT slots, in all processes together", whole(1))
+    lr: float = option(1e-4, "learning rate of Adam-atan2", number(1e-12))
+    lr_end: float = option(1.0, "last learning rate as a share of --lr, on a cosine (1: constant)", number(0))
+    warmup: int = option(2000, "steps over which the learning rates rise from 0", whole(0))
+    weight_decay: float = option(1.0, "decoupled weight decay of Adam-atan2", number(0))
+    puzzle_lr: float = option(1e-4, "learning rate of the puzzle embedding's sign-SGD", number(0))
+    puzzle_weight_decay: float = option(1.0, "its weight decay, of the rows in the batch", number(0))
+    ema: float = option(0.0, "decay of the average of weights that is evaluated (0: off)", number(0, 0.9999))
+    grow_M_max: float = option(0.0, "double M_max from 1 over this part of the run (0: off)", number(0, 1))
+    halt: bool = option(False, "in evaluation a puzzle stops when the Q-head says so, not only after M_max")
+    confidence: float = option(0.5, "with --halt and --halting bce: stop at this probability of being right",
+                               number(1e-9, 1 - 1e-9))
+    eval_every: int = option(2000, "steps between two evaluations on the validation puzzles", whole(1))
+    seed: int = option(0, "of weights, puzzles, order, augmentation and exploration", whole(0))
+
+    # From here on, nothing changes what is learned: these may differ on --resume.
+    preset: str = option("auto", "small, for two CPU cores, or paper; auto is small", None, tuple(PRESETS))
+    out: str = option(None, "folder of the run (default: runs/TASK)")
+    resume: str = option(None, "folder of a run to go on with")
+    eval: list = option(None, "checkpoint to evaluate on the test puzzles, ours or published; several vote")
+    max_segments: int = option(None, "segments per puzzle in --eval (default: the model's M_max)", whole(1))
+    votes: int = option(None, "answers to a puzzle, of which one is chosen (default: 1; ARC all)", whole(1))
+    views: bool = option(True, "each vote sees the puzzle under another symmetry")
+    noise: float = option(0.0, "on the states, in all votes but the first: its deviation", number(0, 1e6))
+    device: str = option("auto", "auto is CUDA or the CPU; mps is untested", None, DEVICES)
+    compile: bool = option(None, "torch.compile (default: on CUDA, and on the CPU from 1000 steps on)")
+    accumulate: int = option(1, "micro-batches per step, to save memory; the result is the same", whole(1))
+    save_every: int = option(500, "steps between two checkpoints", whole(1))
+    log_every: int = option(20, "steps between two rows of metrics.csv", whole(1))
+
+
+OPTIONS = {f.name: f for f in fields(Options)}
+RUNTIME = list(OPTIONS)[list(OPTIONS).index("preset"):]  # may differ on --resume
+SIZES = {f.name: f for f in fields(HRMConfig) if f.name not in ("vocab_size", "seq_len", "num_puzzles")}
+
+
+def parse(argv, description, prog="train.py"):
+    """Command line -> dict of the options that were given."""
+    parser = Parser(prog, description, argument_default=argparse.SUPPRESS)
+    for title, known in (("options", OPTIONS), ("sizes of the model, see HRMConfig in hrm.py", SIZES)):
+        group = parser.add_argument_group(f"{title}; the paper's values in brackets")
+        for name, f in known.items():
+            kind = {"type": f.metadata.get("type") or f.type,
+                    "choices": f.metadata.get("choices") or CHOICES.get(name)}
+            if f.type is bool:
+                kind = {"action": argparse.BooleanOptionalAction}
+            elif f.type is list:
+                kind = {"nargs": "+"}
+            default = "" if f.default in (None, "") else f" [{f.default}]"
+            group.add_argument(f"--{name.replace('_', '-')}", dest=name, **kind,
+                               help=f.metadata.get("help", "") + default)
+    return vars(parser.parse_args(argv))
+
+
+def with_preset(given):
+    """The options given, on top of a preset's -> Options, dict of model sizes."""
+    preset, task = PRESETS[given.get("preset", "auto")], given.get("task", Options.task)
+    of_model = MODEL_SIZES.get(given.get("model"), {})
+    values = {**preset.get("all", {}), **preset.get(task, {}), **of_model, **given}
+    if "data" in given and task not in ("arc1", "arc2"):
+        # the file knows its size, and options of generated puzzles do not apply
+        values.update({"size": given.get("size"), "task_options": given.get("task_options", "")})
+    options = Options(**{name: value for name, value in values.items() if name in OPTIONS})
+    return options, {name: value for name, value in values.items() if name in SIZES}
+
+
+def task_keywords(options):
+    """Size and further options of the task, as keywords."""
+    return {"size": options.size, **parse_options(options.task_options)}
+
+
+def optimiser_steps(options, n, processes):
+    """How many steps a run with n training puzzles takes. Refuses what cannot be trained."""
+    if n == 0:
+        raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
+    parts = processes.world * options.accumulate
+    if options.batch_size % parts:
+        raise UserError(f"--batch-size {options.batch_size} is no multiple of {parts}, the number of "
+                        f"processes times --accumulate")
+    steps = options.steps or options.epochs * n // options.batch_size
+    if steps < 1:
+        raise UserError(f"{steps} optimiser steps are too few; raise --epochs, or lower --batch-size")
+    return steps
+
+
+def compiles(options, steps, device):
+    """Use torch.compile? On a CPU a step is then 1.3 times as fast, but it first takes half a minute and
+    g++."""
+    if options.compile is not None:
+        return options.compile
+    if device.type == "cpu":
+        return steps >= 1000 and shutil.which("g++") is not None
+    return device.type == "cuda"
