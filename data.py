@@ -41,13 +41,17 @@ def load_task(name, data=None, **options):
     return kind(**options)
 
 
-def task_class(name):
-    """The Task subclass of this name: built in, or in NAME.py in the current folder."""
+def task_class(name, own=True):
+    """The Task subclass of this name: built in, or, if `own` ones are trusted, in NAME.py in the current
+    folder."""
     if name in BUILT_IN:
         importlib.import_module(BUILT_IN[name])
-    elif name.isidentifier() and Path(f"{name}.py").exists():
+    elif own and name.isidentifier() and Path(f"{name}.py").exists():
         import_file(Path(f"{name}.py").resolve())
     known = known_tasks()
+    if name not in known and not own:
+        raise UserError(f"the checkpoint's task {name!r} is not built in; to run {name}.py in this "
+                        f"folder for it, add --task {name}")
     if name not in known:
         raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *known}))}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")

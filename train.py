@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data import load_splits, load_task, to_tensors
+from data import BUILT_IN, load_splits, load_task, to_tensors
 from hrm import HRMConfig, Slots, act_step, draw_M_min, solve
 from training.checkpoints import build, fitting, known, load_model, make_model, read_checkpoint, task_of
 from training.files import UserError, write, write_text
@@ -208,6 +208,10 @@ def train(run, task, splits, out, steps, log, stop):
         if not (evaluating or saving or run.step % options.log_every == 0):
             continue
         interrupted = log.read(stop, scale, M_max)
+        finite = [torch.tensor(log.row["loss"]), *run.model.parameters()]
+        if not all(values.isfinite().all() for values in finite):
+            raise UserError(f"loss {log.row['loss']:.3g} at step {run.step}, and not all weights are finite; "
+                            f"lower --lr. What {out} held before is untouched")
         if evaluating and len(splits["val"]):
             with torch.compiler.set_stance("force_eager"):  # as puzzles halt, the batch changes its size
                 result = evaluate([run.averaged], task, splits["val"], processes, halt=options.halt,
@@ -337,9 +341,10 @@ def train_command(given, processes):
     if processes.rank == 0:
         draw_curves(out / "metrics.csv", out / "curves.png")
     if not finished:
+        own = "" if task.name in BUILT_IN else f" --task {task.name}"
         if processes.rank == 0:
             print(f"stopped and saved after step {run.step} of {steps}; "
-                  f"go on with: python train.py --resume {out}")
+                  f"go on with: python train.py --resume {out}{own}")
         return 130
     best = out / "best.pt" if run.best >= 0 else out / "last.pt"
     model, task, _ = load_model(best)
@@ -365,7 +370,8 @@ def to_resume(given):
             elif value != saved.get(name):
                 raise UserError(f"--{name.replace('_', '-')} {value} differs from the {saved.get(name)} of "
                                 f"the run in {folder}; leave it out, or begin another run with --out")
-        return out, checkpoint, Options(**options), task_of(folder, checkpoint["task"]), HRMConfig(**config)
+        task = task_of(folder, checkpoint["task"], given.get("task"))
+        return out, checkpoint, Options(**options), task, HRMConfig(**config)
 
 
 def puzzles(options):
@@ -380,26 +386,43 @@ def thinking(options):
 
 
 def evaluate_command(given, processes):
-    asked = Options(**{name: value for name, value in given.items() if name in OPTIONS})
+    """Measure checkpoints on test puzzles that none of them was trained on."""
+    asked = {name: value for name, value in given.items() if name in OPTIONS}
     sizes = {name: value for name, value in given.items() if name in SIZES}
-    loaded = [load_model(path, given.get("task"), task_keywords(asked), **sizes) for path in given["eval"]]
-    models, tasks, (trained, *_) = zip(*loaded)
+    keywords = task_keywords(Options(**asked))
+    loaded = [load_model(path, given.get("task"), keywords, **sizes) for path in given["eval"]]
+    models, tasks, trained = zip(*loaded)
     path, task = Path(given["eval"][0]), tasks[0]
     for other, its_task in zip(given["eval"], tasks):
         if (its_task.name, its_task.options) != (task.name, task.options):
             raise UserError(f"{other} was trained for another task than {path}; "
                             f"only checkpoints of one task can vote")
-    saved = {name: value for name, value in trained.items() if name in OPTIONS}
-    options = Options(**{**saved, **{name: value for name, value in given.items() if name in OPTIONS}})
+    kept = OPTIONS.keys() - set(RUNTIME)  # how a run was started says nothing about how to measure it
+    saved = [{name: value for name, value in each.items() if name in kept} for each in trained]
+    options = Options(**{**saved[0], **asked})
     if "data" in given and "test_size" not in given:
         options.test_size = None
-    options.max_segments = asked.max_segments
     task.check_votes(len(models), options.votes or 1, options.noise, options.views)
-    splits = load_splits(task, *puzzles(options))
-    out = Path(asked.out or (path if path.is_dir() else path.parent))
+    test = load_splits(task, *puzzles(options))["test"]
+    for name, each in zip(given["eval"], saved):
+        if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
+            test = unseen(task, test, name, Options(**each))
+    out = Path(options.out or (path if path.is_dir() else path.parent))
     models = [model.to(processes.device) for model in models]
-    report(models, task, splits["test"], out, processes, " ".join(given["eval"]), **thinking(options))
+    report(models, task, test, out, processes, " ".join(given["eval"]), **thinking(options))
     return 0
+
+
+def unseen(task, split, name, options):
+    """The puzzles of a split that are none, up to symmetry, of those that the checkpoint `name` was trained
+    on."""
+    known = load_splits(task, *puzzles(options))["train"]
+    new = ~np.isin(task.fingerprint(split.inputs), task.fingerprint(known.inputs))
+    if not new.any():
+        raise UserError(f"{name} was trained on all of these puzzles; pass other --data or another --seed")
+    if not new.all():
+        print(f"{(~new).sum()} of {len(split)} puzzles are left out: {name} was trained on them")
+    return split[new]
 
 
 def main(argv=None):

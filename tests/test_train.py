@@ -268,3 +268,65 @@ class Turned(Task):
     assert train.main(["--eval", "runs/turned/best.pt"]) == 0
     result = json.loads((here / "runs/turned/eval.json").read_text())
     assert result["n"] == 5 and result["valid"] == result["exact"]
+
+
+# ------------------------------------------------------------ what a figure is measured on
+SMALL = """--task maze --size 7 --train-size 200 --val-size 2 --batch-size 4 --steps 1 --hidden-size 8
+    --num-heads 1 --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --M-max 1 --device cpu --no-compile""".split()
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory):
+    """Two runs on different mazes, of which there are few: their splits overlap."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed in "01":
+        out = str(folder / seed)
+        assert train.main([*SMALL, "--test-size", "50", "--seed", seed, "--out", out]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("names, asked", [
+    ("0", "--seed 1"), ("0", "--test-size 100"), ("0", "--val-size 60 --test-size 150"), ("0 1", ""),
+    ("1 0", "--seed 3"),
+])
+def test_no_test_puzzle_was_trained_on(two_seeds, here, no_pictures, monkeypatch, names, asked):
+    """Whatever is asked for, and by whichever of the checkpoints, up to symmetry."""
+    measured = []
+    monkeypatch.setattr(train, "report", lambda models, task, split, *_, **options: measured.append(split))
+    paths = [str(two_seeds / name / "best.pt") for name in names.split()]
+    assert train.main(["--eval", *paths, *asked.split(), "--device", "cpu"]) == 0
+    task = load_task("maze", size=7)
+    prints = task.fingerprint(measured[0].inputs)
+    assert len(prints) > 10
+    for name in names.split():
+        trained_on = load_splits(task, None, 200, 2, 50, int(name), progress=False)["train"]
+        assert not np.isin(prints, task.fingerprint(trained_on.inputs)).any()
+
+
+def test_training_stops_when_the_loss_is_not_finite(here, no_pictures, capsys):
+    """The last finite checkpoint stays, and weights that are not finite are refused."""
+    options = [*SMALL, *"--lr 1e30 --warmup 0 --steps 40 --log-every 1 --save-every 1".split()]
+    assert train.main([*options, "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert "at step" in error and "lower --lr" in error and "Traceback" not in error
+    for path in Path("run").glob("*.pt"):
+        assert all(p.isfinite().all() for p in torch.load(path, weights_only=True)["averaged"].values())
+    assert train.main([*SMALL, "--out", "good"]) == 0
+    content = torch.load("good/last.pt", weights_only=True)
+    content["averaged"]["head.weight"][0, 0] = float("nan")
+    torch.save(content, "nan.pt")
+    assert train.main(["--eval", "nan.pt", "--device", "cpu"]) == 2
+    assert "not finite" in capsys.readouterr().err
+
+
+def test_a_checkpoint_chooses_no_code(here, no_pictures, two_seeds, capsys):
+    """A file of the user's is run for a checkpoint only if --task names it."""
+    content = torch.load(two_seeds / "0/last.pt", weights_only=True)
+    content["task"] = {"name": "trap", "size": 7}
+    torch.save(content, "trap.pt")
+    Path("trap.py").write_text("open('executed', 'w')\n")
+    for command in (["--eval", "trap.pt"], ["--resume", "trap.pt"]):
+        assert train.main(command) == 2
+        assert "add --task trap" in capsys.readouterr().err and not Path("executed").exists()
+    assert train.main(["--eval", "trap.pt", "--task", "trap"]) == 2  # it is run, and defines no such task
+    assert Path("executed").exists()

@@ -76,9 +76,10 @@ def known(values, names, path, what):
     return {name: value for name, value in values.items() if name in names}
 
 
-def task_of(path, saved):
-    """The task of a checkpoint, from its dict of name and options."""
-    kind = task_class(saved["name"])
+def task_of(path, saved, trusted=None):
+    """The task of a checkpoint, from its dict of name and options. A file of the user's is run for it only if
+    its name is `trusted`, as --task: what a checkpoint holds must not choose the code."""
+    kind = task_class(saved["name"], own=saved["name"] == trusted)
     options = {name: value for name, value in saved.items() if name != "name"}
     return kind(**known(options, ["size", *kind.default_options], path, "task options"))
 
@@ -96,10 +97,12 @@ def load_model(path, task_name=None, task_options={}, **sizes):
             model = from_published(content, **{"seq_len": task.seq_len, **sizes})
     elif {"averaged", "config", "options", "task"} <= set(names):
         with fitting(path):
-            task, options = task_of(path, content["task"]), dict(content["options"])
+            task, options = task_of(path, content["task"], task_name), dict(content["options"])
             config = known(content["config"], [f.name for f in fields(HRMConfig)], path, "sizes")
             model = make_model(HRMConfig(**config))
             model.load_state_dict(content["averaged"])
+        if not all(weights.isfinite().all() for weights in content["averaged"].values()):
+            raise UserError(f"{path} holds weights that are not finite: its run diverged; pass another one")
         trained = {**content["task"], **content["config"]}
         for name, value in {"name": task_name, **task_options, **sizes}.items():
             if value is not None and str(value).lower() != str(trained.get(name)).lower():
