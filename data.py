@@ -42,8 +42,7 @@ def load_task(name, data=None, **options):
 
 
 def task_class(name, own=True):
-    """The Task subclass of this name: built in, or, if `own` ones are trusted, in NAME.py in the current
-    folder."""
+    """The Task subclass of this name: built in, or, if `own` ones are trusted, in ./NAME.py."""
     if name in BUILT_IN:
         importlib.import_module(BUILT_IN[name])
     elif own and name.isidentifier() and Path(f"{name}.py").exists():
@@ -83,11 +82,10 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
                 progress=True):
     """The task's puzzles -> {"train": Split, "val": Split, "test": Split}, made here or read from `data`.
 
-    data=None: generated, all three splits disjoint up to symmetry, and kept in the folder `cache` (None: not
-    kept); or the task's shipped files. train_size=None: 10 000, or what there is of a task with few puzzles.
-    data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (the test split): seeded
-    subsamples of at most these sizes, None = all; val takes rows of train.csv that training leaves over,
-    and with train_size=None up to a tenth of them."""
+    data=None: the task's shipped files; or generated, the splits disjoint up to symmetry, and kept in the
+    folder `cache` (None: not kept). train_size=None: 10 000, or what there is of a task with few puzzles.
+    data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (test only): subsamples of
+    at most these sizes, None = all; val is what train leaves over, with train_size=None up to a tenth."""
     if task.load:
         return task.load(data, test_size, progress)
     if data is not None or task.shipped is not None:
@@ -95,7 +93,7 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
 
     val_size, test_size = val_size or 0, test_size or 1000
     n = (train_size or 10_000) + val_size + test_size
-    inputs, labels = cached(cache_path(cache, task, n, seed), distinct_puzzles, task, n, seed, progress)
+    inputs, labels = cached(cache_path(cache, task, n, seed), task, n, seed, progress)
     if len(inputs) < n:
         if train_size is not None or len(inputs) < 3:
             raise UserError(f"there are only about {len(inputs)} different {task.name} puzzles of size "
@@ -108,8 +106,7 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
 
 
 def distinct_puzzles(task, n, seed, progress):
-    """n puzzles, or all that are found if there are fewer, no two of them equal up to symmetry, in random
-    order -> inputs, labels (n, S)."""
+    """n puzzles, or all there are, no two equal up to symmetry, in random order -> inputs, labels (n, S)."""
     rng, chunk, new = np.random.default_rng(seed), min(n, max(100, n // 20)), n
     inputs = labels = np.zeros((0, task.seq_len), np.uint8)
     prints = np.zeros(0, np.uint64)
@@ -126,13 +123,13 @@ def distinct_puzzles(task, n, seed, progress):
     return inputs[order], labels[order]
 
 
-def cached(path, make, *arguments):
-    """The inputs and labels kept in the file `path` (None: no file), or made now and then kept there."""
+def cached(path, task, n, seed, progress):
+    """`distinct_puzzles`, kept in the file `path` (None: no file)."""
     try:
         with np.load(path or "") as arrays:
             return arrays["inputs"], arrays["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        inputs, labels = make(*arguments)  # there is no such file, or it is damaged
+        inputs, labels = distinct_puzzles(task, n, seed, progress)  # there is no such file, or it is damaged
     try:
         if path:
             write(path, lambda temporary: np.savez_compressed(temporary, inputs=inputs, labels=labels))

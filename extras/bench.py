@@ -158,7 +158,7 @@ def profiled(steps, device):
     with profile() as profiler:
         timed(lambda: [next(steps) for _ in range(3)])
     order = f"self_{device.type}_time_total"
-    return profiler.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=40)
+    return profiler.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=58)
 
 
 # ------------------------------------------------------------------------------------------------ inference

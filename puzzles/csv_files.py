@@ -1,6 +1,5 @@
 """The published puzzles: train.csv and test.csv with the columns source,question,answer,rating
-(Sudoku-Extreme, Maze-Hard: Wang et al., arXiv 2506.21734v3), in a folder or on Hugging Face. What a symbol
-means, the task says.
+(Sudoku-Extreme, Maze-Hard: Wang et al., arXiv 2506.21734v3), in a folder or on Hugging Face.
 """
 
 import csv
@@ -19,7 +18,7 @@ def find_files(data):
     if path.is_file():
         return {"test": path}
     if path.is_dir():
-        files = {name: path / f"{name}.csv" for name in ("train", "test") if (path / f"{name}.csv").exists()}
+        files = {file.stem: file for file in (path / "train.csv", path / "test.csv") if file.exists()}
         if "test" not in files:
             raise UserError(f"{path} holds no test.csv; pass a folder that does")
         return files
@@ -38,8 +37,7 @@ def find_files(data):
 
 
 def rows(path):
-    """Every puzzle of a CSV file, as (number of its line, question, answer, rating), all but the first as
-    text."""
+    """Every puzzle of a CSV file: the number of its line; question, answer and rating as text."""
     try:
         with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.reader(file)
@@ -48,16 +46,12 @@ def rows(path):
                 if name not in header:
                     raise UserError(f"{path}, line 1: no column {name!r}, only {','.join(header)[:80]!r}; "
                                     f"it must be a CSV file with question and answer")
-            question, answer = header.index("question"), header.index("answer")
-            rating = header.index("rating") if "rating" in header else None
-            for fields in reader:
-                if not fields:
-                    continue  # a blank line
+            for fields in filter(None, reader):  # without blank lines
                 if len(fields) != len(header):
                     raise UserError(f"{path}, line {reader.line_num}: {len(fields)} columns, but the header "
                                     f"has {len(header)}")
-                yield (reader.line_num, fields[question], fields[answer],
-                       "" if rating is None else fields[rating].strip())
+                row = dict(zip(header, fields))
+                yield reader.line_num, row["question"], row["answer"], row.get("rating", "").strip()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; it must be a CSV file") from None
     except csv.Error as error:
@@ -75,8 +69,7 @@ def board_size(data):
 
 def read(path, chosen, task):
     """The puzzles chosen (increasing numbers, from 0) of a file, parsed and checked -> Split."""
-    chosen = np.asarray(chosen)
-    wanted, lines, ratings = iter(chosen.tolist()), [], []
+    wanted, lines, ratings = iter(chosen), [], []
     text = {"question": bytearray(), "answer": bytearray()}  # boards in a row: strings take too much room
     next_one = next(wanted, None)
     for number, (line, question, answer, rating) in enumerate(rows(path)):
@@ -93,21 +86,17 @@ def read(path, chosen, task):
         except ValueError:
             raise UserError(f"{path}, line {line}: the rating {rating!r} is no number") from None
         lines.append(line)
-    inputs, labels = (boards(path, lines, name, text[name], task) for name in ("question", "answer"))
-    for line, reason in zip(lines, task.problem(inputs, labels)):
+    tokens = []
+    for name, board in text.items():
+        codes = np.frombuffer(board, np.uint8).reshape(len(lines), task.seq_len)
+        tokens.append(task.tokens(codes))
+        for i, cell in np.argwhere(tokens[-1] == 0)[:1]:
+            raise UserError(f"{path}, line {lines[i]}: unknown symbol {chr(codes[i, cell])!r} in {name}; "
+                            f"use {task.symbols[1:]!r}")
+    for line, reason in zip(lines, task.problem(*tokens)):
         if reason:
             raise UserError(f"{path}, line {line}: {reason}")
-    return Split(inputs, labels, np.zeros(len(lines), np.int32), np.array(ratings, np.float32))
-
-
-def boards(path, lines, name, text, task):
-    """Boards in a row, as bytes -> tokens (n, S)."""
-    codes = np.frombuffer(text, np.uint8).reshape(len(lines), task.seq_len)
-    tokens = task.tokens(codes)
-    for i, cell in np.argwhere(tokens == 0)[:1]:
-        raise UserError(f"{path}, line {lines[i]}: unknown symbol {chr(codes[i, cell])!r} in {name}; "
-                        f"use {task.symbols[1:]!r}")
-    return tokens
+    return Split(*tokens, np.zeros(len(lines), np.int32), np.array(ratings, np.float32))
 
 
 def read_splits(task, data, train_size, val_size, test_size, seed):

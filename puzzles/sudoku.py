@@ -22,8 +22,7 @@ LANES = 1536  # boards propagated together: enough to hide NumPy's overhead, few
 
 
 class Sudoku(Task):
-    """Fill the blanks so that no digit occurs twice in a row, column or box. Puzzles are minimal (no given
-    can be left out), with up to `extra` random givens put back."""
+    """No digit twice in a row, column or box. Puzzles are minimal, with up to `extra` givens put back."""
     name = "sudoku"
     aliases = {"0": "."}
     unit = "rating (guesses of a solver)"
@@ -50,11 +49,10 @@ class Sudoku(Task):
         return puzzles + np.uint8(1), solutions + np.uint8(1)
 
     def symmetries(self, n, rng):
-        """For every puzzle its own order of digits, bands, stacks and the lines in them; transposition."""
+        """Digits, bands, stacks and the lines in them are shuffled; the board is perhaps transposed."""
         box_rows, box_columns = self.box
-        digits = 2 + rng.random((n, self.size)).argsort(axis=1)
-        pad_and_blank = np.tile([0, 1], (n, 1))
-        token = np.concatenate([pad_and_blank, digits], axis=1).astype(np.uint8)  # (n, V)
+        token = np.tile(np.arange(self.vocab_size, dtype=np.uint8), (n, 1))  # PAD and blank stay
+        token[:, 2:] = 2 + rng.random((n, self.size)).argsort(axis=1)
         down = self.size * self.shuffled_lines(n, box_rows, rng)  # first cell of the row that each comes from
         across = self.shuffled_lines(n, box_columns, rng)
         if box_rows == box_columns:
@@ -164,9 +162,9 @@ def propagate(board, box):
 def search(boards, box, limit, rng=None):
     """Solutions of boards (C, n) by propagation and guessing; arguments and results as in `solve`.
 
-    A stack of waiting boards is worked off from the top, about LANES at a time. A board that propagation
-    leaves open is split on one cell: the board goes on with the lowest digit there (with rng: a random one),
-    its sibling, where that digit is forbidden, goes on the stack. Newest first keeps the stack short."""
+    A stack of waiting boards is worked off, newest first, about LANES at a time. A board that propagation
+    leaves open is split on one cell: it goes on with the lowest digit there (with rng: a random one), and its
+    sibling, where that digit is forbidden, goes on the stack."""
     C, n = boards.shape
     solutions = np.zeros_like(boards)
     counts, guesses = np.zeros(n, int), np.zeros(n, int)
@@ -220,11 +218,9 @@ def solve(puzzles, box=(3, 3), limit=2):
     """puzzles (n, C) uint8, 0 = blank -> solutions (n, C) uint8, counts (n,), guesses (n,).
 
     solutions: one solution of each puzzle, zeros if it has none. counts: how many there are, at most `limit`.
-    guesses: how often the search had to choose, i.e. the boards visited that naked and hidden singles neither
-    solve nor refute; each is split in two ("this digit here", "not here"). With fewer than `limit` solutions
-    the whole tree is searched, so guesses includes the proof that there is no other one; otherwise the
-    search stops early, and guesses depends on the batch. It is the rating of the shipped files. It is NOT the
-    count of the tdoku solver that rates Sudoku-Extreme, which has other rules and another order."""
+    guesses: boards visited that naked and hidden singles neither solve nor refute. With fewer than `limit`
+    solutions that includes the proof that there is no other; otherwise it depends on the batch. It rates the
+    shipped files, and is NOT the count of the tdoku solver that rates Sudoku-Extreme."""
     return search(to_masks(puzzles, box), box, limit)
 
 
@@ -289,8 +285,8 @@ def fingerprint(puzzles, box):
     stacks, rows in a band and columns in a stack, and, if boxes are square, transposing.
 
     Colour refinement: a cell starts as blank or given; round after round its colour becomes a hash of its own
-    and of those in its row, its column, its box and of its digit, whatever their order. Inequivalent puzzles
-    may share a value: complete grids all do, for minimal puzzles it is very rare."""
+    and of those in its row, column, box and of its digit. Complete grids all share a value; for inequivalent
+    minimal puzzles that is very rare."""
     cells_of, units_of = geometry(box)
     side = len(cells_of)
     kind = np.repeat(np.arange(1, 4, dtype=np.uint64), side)[:, None]  # tells rows, columns and boxes apart

@@ -73,7 +73,6 @@ class Task:
         return len(self.symbols)
 
     # ---- making and varying puzzles
-
     def generate(self, n, rng):
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
         raise NotImplementedError
@@ -100,7 +99,6 @@ class Task:
         return part
 
     # ---- what the rules say
-
     def fingerprint(self, inputs):
         """(n,) numbers, equal for puzzles that are the same up to symmetry."""
         return hash_rows(inputs)
@@ -119,8 +117,7 @@ class Task:
         return right if by_rules is None else right | by_rules
 
     def keeps_rules(self, inputs, answers):
-        """(n,) bool: does the answer keep all rules that can be checked without solving the puzzle? None: no
-        such."""
+        """(n,) bool: does the answer keep all rules that can be checked without solving the puzzle?"""
         return self.check(inputs, answers)
 
     def problem(self, inputs, answers=None):
@@ -129,17 +126,14 @@ class Task:
 
     def check_votes(self, models, votes, noise, views):
         """Refuse what makes no sense when `models` checkpoints give `votes` answers each (extras/vote.py)."""
-        if votes > 1 and not noise and not views:
-            raise UserError(f"--votes {votes} would give {votes} times the same answer; add --noise or leave "
-                            f"out --no-views")
         if votes == 1 and noise:
             raise UserError(f"--noise {noise} needs --votes 2 or more: the first vote is without noise")
+        if votes > 1 and not views and not noise:
+            raise UserError(f"--votes {votes} would give {votes} times the same answer; leave out --no-views")
         if votes > 1 and views and self.view(0, 1) is None:
-            raise UserError(f"task {self.name} has no symmetries for --votes; use --no-views --noise 0.5, or "
-                            f"write its `symmetries`")
+            raise UserError(f"task {self.name} has no symmetries for --votes; use --no-views --noise 0.5")
 
     # ---- text
-
     def tokens(self, text):
         """ASCII codes -> tokens of the same shape, uint8; 0 where the character is no symbol."""
         table = np.zeros(256, np.uint8)
@@ -168,7 +162,6 @@ class Task:
         return ["".join(self.symbols[token] for token in row) for row in tokens]
 
     # ---- pictures
-
     def wrong_cells(self, inputs, answer, label=None):
         """(S,) bool: the cells of one answer (S,) that `draw` marks as wrong."""
         return np.zeros(len(inputs), bool) if label is None else answer != label

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ASIDE = {"tests", "notebooks", "runs", ".venv"}
 FILES = [path for path in ROOT.rglob("*.py") if not ASIDE & set(path.relative_to(ROOT).parts)]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
-MOST_LINES = 5150  # of all these files together
+MOST_LINES = 5100  # of all these files together
 
 
 def imported(name, anywhere):
     """Our files that one of them imports: at its top level, or `anywhere`, also inside of functions and by
-    name."""
+    the name in a string, such as "puzzles.maze"."""
     tree, found = ast.parse(MODULES[name].read_text()), set()
     for node in ast.walk(tree) if anywhere else tree.body:
         if isinstance(node, ast.Import):
@@ -26,6 +26,8 @@ def imported(name, anywhere):
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
             found |= {part.value for part in node.args if isinstance(part, ast.Constant)}
+        elif isinstance(node, ast.Constant) and "." in str(node.value):
+            found.add(node.value)
     return found & MODULES.keys()
 
 

@@ -4,10 +4,14 @@ nbmake runs the solved notebooks (`python -m pytest notebooks/solutions`). A stu
 cells, and notebooks/make.py ran it: what it printed then is read here, rather than every notebook run twice.
 """
 
+import re
 import sys
+from types import FunctionType
+from unittest.mock import Mock
 
 import nbformat
 import pytest
+import torch
 
 from notebooks import make
 from training.files import UserError
@@ -53,6 +57,37 @@ def test_exercises_and_committed_outputs(path):
     assert not any(outputs(cell, "error") for cell in solution.cells)
     assert_fails_only_at_checks(student)
     assert max(p.stat().st_size for p in (path, make.FOLDER / path.name)) < 1.2e6
+
+
+class Parent:
+    """Stands for HRM where an exercise is a class: it can be made of anything."""
+
+    def __init__(self, config):
+        pass
+
+
+@each_notebook
+def test_an_unsolved_exercise_says_so_and_its_check_uses_it(path):
+    cells = make.read(make.FOLDER / path.name).cells
+    for exercise, check in zip(cells, cells[1:]):
+        if "exercise" not in make.tags(exercise):
+            continue
+        defined = {}
+        exec(exercise.source, {"torch": torch, "HRM": Parent}, defined)  # alone: no cell before it ran
+        assert defined
+        for name, made in defined.items():
+            assert re.search(rf"\b{name}\b", check.source), f"the check does not use {name}"
+            is_class = isinstance(made, type)
+            parts = list(vars(made).values()) if is_class else [made]
+            functions = [part for part in parts if isinstance(part, FunctionType)]
+            assert functions
+            for function in functions:
+                function = getattr(function, "__wrapped__", function)  # under torch.no_grad
+                arguments = [Mock() for _ in range(function.__code__.co_argcount)]
+                if is_class:
+                    arguments[0] = made.__new__(made)
+                with pytest.raises(NotImplementedError, match=f"exercise {make.exercise_number(exercise)}: "):
+                    function(*arguments)
 
 
 def test_notebooks_run_in_the_python_that_runs_the_tests():

@@ -1,23 +1,39 @@
-"""What every task can do: symmetries that keep the answer, rules, text, pictures; and the shortest task."""
-
-from pathlib import Path
+"""What every task can do: epochs, symmetries that keep the answer, text, pictures."""
 
 import numpy as np
 import pytest
 
-import train
 from data import load_task
-from puzzles import flood
-from puzzles.task import transform
+from puzzles.task import Split, epoch_order, transform
 from training.files import UserError
-
-SUDOKU_4 = "1234341221434321"
+from training.options import Options
 
 
 def turned(row, side):
     """The 8 rotations and reflections of one row."""
     grid = row.reshape(side, side)
     return [np.rot90(g, k).ravel() for g in (grid, grid.T) for k in range(4)]
+
+
+@pytest.mark.parametrize("n, batch", [(10, 4), (4, 10), (7, 7)])
+def test_every_epoch_offers_each_puzzle_once(n, batch):
+    rows = np.arange(n)
+    split = Split(np.tile(rows[:, None], 25).astype(np.uint8), np.zeros((n, 25)), rows, np.zeros(n))
+    task = load_task("maze", size=5)
+
+    def offered(step, seed):
+        options = Options(batch_size=batch, augment=False, seed=seed)
+        part = task.offer(split, step, options, np.random.default_rng(0))
+        assert (part.inputs == part.puzzle_ids[:, None]).all()
+        return part.puzzle_ids
+
+    rows = np.concatenate([offered(step, 1) for step in range(3 * n)])
+    epochs = rows[: len(rows) // n * n].reshape(-1, n)
+    assert (np.sort(epochs) == np.arange(n)).all() and len(epochs) == 3 * batch
+    assert len({tuple(epoch) for epoch in epochs}) > 1  # another order every time
+    epoch_order.cache_clear()
+    assert (offered(5, 1) == rows[5 * batch : 6 * batch]).all()  # whatever came before
+    assert (offered(5, 2) != rows[5 * batch : 6 * batch]).any()
 
 
 @pytest.mark.parametrize("name, size", [("maze", 7), ("sudoku", 4), ("sudoku", 6), ("sudoku", 9)])
@@ -39,26 +55,6 @@ def test_augmented_puzzles_keep_their_answer(name, size):
             assert any((turned(new_label, 7)[k] == label).all() for k in undone)
     else:
         assert distinct > 150  # of 300: hardly any symmetry comes twice
-
-
-def test_sudoku_problems_and_check():
-    task = load_task("sudoku", size=4)
-    rows = [
-        SUDOKU_4,
-        SUDOKU_4[:-1] + ".",
-        "." * 16,
-        "11" + "." * 14,
-        "123....4........",
-    ]  # the blank in row 1 can only be 4, which its box has
-    solved, good, several, contradiction, none = task.problem(task.encode(rows))
-    assert solved is None and good is None and "twice" in contradiction
-    assert several == "the puzzle has more than one solution" and none == "the puzzle has no solution"
-    answers = task.encode([SUDOKU_4, SUDOKU_4[:-1] + ".", "2134341221434321"])
-    inputs = task.encode([SUDOKU_4[:-1] + "."] * 3)
-    assert task.check(inputs, answers).tolist() == [True, False, False]
-    other_solution = task.encode(["2143431212343421"])
-    assert not task.check(inputs[:1], other_solution)[0]  # solved, but not this puzzle
-    assert not task.check(inputs[:1], np.zeros((1, 16), np.uint8))[0]
 
 
 def test_encode_and_decode():
@@ -92,20 +88,3 @@ def test_draw_marks_errors(name, size):
     assert not task.wrong_cells(inputs, label, label).any()
     assert task.wrong_cells(inputs, nonsense, label).any()
     plt.close(figure)
-
-
-def test_a_copy_of_flood_is_a_task_of_ones_own(tmp_path, monkeypatch, capsys):
-    """What the README says: copy flood.py under another name, and it trains, evaluates, votes."""
-    monkeypatch.chdir(tmp_path)
-    Path("drain.py").write_text(Path(flood.__file__).read_text().replace('"flood"', '"drain"'))
-    options = (
-        "--steps 4 --train-size 40 --val-size 8 --test-size 8 --hidden-size 16 --puzzle-emb-ndim 16 "
-        "--H-layers 1 --L-layers 1 --batch-size 4 --device cpu --no-compile"
-    )
-    assert train.main(["--task", "drain", *options.split()]) == 0
-    assert Path("runs/drain/solved.png").stat().st_size > 5_000
-    assert train.main(["--eval", "runs/drain/best.pt", "--max-segments", "2", "--votes", "4"]) == 0
-    assert "exact" in capsys.readouterr().out
-    task = load_task("drain", size=5)
-    inputs, labels = task.generate(100, np.random.default_rng(0))
-    assert task.check(inputs, labels).all() and (labels != inputs).any()
