@@ -24,7 +24,7 @@ def torchrun(processes, *arguments):
         str(processes),
     ]
     done = subprocess.run(
-        [*command, Path(train.__file__).resolve(), *arguments], capture_output=True, text=True, timeout=120
+        [*command, Path(train.__file__).resolve(), *arguments], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
