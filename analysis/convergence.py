@@ -1,21 +1,23 @@
 """Does the state settle while a model thinks? HRM, a recurrent network and a Transformer (paper, fig. 3)."""
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from analysis.states import COLOURS, pca, record, residuals
 from puzzles.task import GREY
 
-NAMES = {"hrm": "HRM", "recurrent": "recurrent network", "transformer": "Transformer", "trm": "TRM"}
+NAMES = {"hrm": ("HRM", "update of L"), "recurrent": ("recurrent network", "update"),
+         "transformer": ("Transformer", "layer"), "trm": ("TRM", "update of L")}  # and what is counted
 
 
 def convergence(model, inputs, puzzle_ids=None, segments=None):
     """Forward residuals ‖zⁱ − zⁱ⁻¹‖ over the puzzles inputs (B, S), and the path of the first puzzle's state
-    through the two directions in which it moves most.
+    (all tokens side by side) through the two directions in which it moves most.
 
     Returns {"model", "puzzles", "updates_per_segment", "z_H": …, "z_L": …}; for each state "update"
     (updates,), counted in updates of L; "mean", "low" and "high" (updates,) of the residual over the puzzles
-    (10 and 90 %); "pca" (updates, 2) and "explained" (2,), the rows being the state after each update with
-    all tokens side by side. Models without L have no "z_L"; the updates of a Transformer are its layers."""
+    (10 and 90 %); "pca" (updates, 2) and "explained" (2,). Models without L have no "z_L"."""
     trajectory, numbers = record(model, inputs, puzzle_ids, segments), {}
     for name, initial in zip(("z_H", "z_L"), trajectory.initial):
         z = getattr(trajectory, name)
@@ -32,14 +34,10 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
 
 def plot_convergence(models):
     """A list of what `convergence` returned -> figure: a row for each, residuals left, PCA paths right."""
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = plt.subplots(len(models), 3, figsize=(11.5, 2.9 * len(models) + 0.2), squeeze=False,
-                                width_ratios=(1.7, 1, 1))
+                                width_ratios=(1.7, 1, 1), layout="tight")
     for (left, *right), numbers in zip(axes, models):
-        unit = "update of L" if "z_L" in numbers else "update"
-        unit = "layer" if numbers["model"] == "transformer" else unit
+        model, unit = NAMES[numbers["model"]]
         for name, ax in zip(("z_H", "z_L"), right):
             if name not in numbers:
                 ax.axis("off")
@@ -55,7 +53,7 @@ def plot_convergence(models):
             first, second = state["explained"]
             ax.set(title=f"path of {label}, one puzzle", xlabel=f"1st component ({first:.0%} of variance)",
                    ylabel=f"2nd component ({second:.0%})")
-        left.set(title=f"{NAMES[numbers['model']]}: {numbers['puzzles']} puzzles", xlabel=unit,
+        left.set(title=f"{model}: {numbers['puzzles']} puzzles", xlabel=unit,
                  ylabel="‖zⁱ − zⁱ⁻¹‖, mean and 10–90 %")
         left.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         if unit == "layer":
@@ -66,5 +64,4 @@ def plot_convergence(models):
             for update in range(every, numbers["z_H"]["update"][-1], every):
                 left.axvline(update + 0.5, color=GREY, lw=0.5, ls=":")
         left.legend(frameon=False)
-    figure.tight_layout()
     return figure

@@ -1,9 +1,7 @@
 """Does depth help, and does width? HRM, the recurrent network and the Transformer in many sizes (fig. 2).
 
-    python analyze.py depth                   # 4x4 Sudoku on two CPU cores
-    python analyze.py depth --scale gpu       # the shipped 9x9 Sudokus, up to 1024 wide
-
-All runs have the same data, loop and number of optimiser steps; extras/sweep.py lists and trains them.
+`--scale cpu`: 4x4 Sudoku on two CPU cores; `gpu`: the shipped 9x9 Sudokus, up to 1024 wide. All runs have the
+same data, loop and number of optimiser steps; extras/sweep.py lists and trains them.
 """
 
 import json
@@ -26,11 +24,8 @@ def computed_layers(model):
 
 
 def depth(folder, scale="cpu"):
-    """Train what is missing of the grid, each run in its own folder in `folder`, and collect the results.
-
-    Returns {"scale", "runs": [...]}, for each run "name", "model", "width", "M_max", "layers" (different
-    ones), "computed" (layers), "steps", "n" (test puzzles) and "exact" (share solved).
-    """
+    """Train what is missing of the grid, each run in a folder in `folder` -> {"scale", "runs": [...]}.
+    "layers" counts different ones, "computed" all, "n" test puzzles, "exact" is the share of them solved."""
     results = []
     for name, _, options, out in runs_of(GRIDS[f"depth-{scale}"], folder):
         result = finish(out, options)

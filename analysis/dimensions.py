@@ -1,8 +1,8 @@
 """How many dimensions do the states fill? The participation ratio of z_H and z_L (paper, fig. 8)."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from einops import rearrange
 from tqdm import tqdm
 
 from analysis.states import COLOURS, READINGS, centre, ratio_of_covariance, record, rows
@@ -13,10 +13,8 @@ COUNTS = (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500)  # numbers of trajecto
 
 
 class PuzzleMoments:
-    """Mean and covariance of rows (B, rows of one puzzle, F), for any choice of the B puzzles.
-
-    What each puzzle adds to the sums is computed once, so that a bootstrap over puzzles need not go through
-    all rows again."""
+    """Mean and covariance of rows (B, rows of one puzzle, F) for any choice of the B puzzles: what each one
+    adds to the sums is computed once, so that a bootstrap need not go through all rows again."""
 
     def __init__(self, puzzle_rows):
         B, self.n, F = puzzle_rows.shape
@@ -36,29 +34,25 @@ class PuzzleMoments:
 
 
 def measure(model, inputs, puzzle_ids, segments, choices):
-    """PR of the states for each choice of the B puzzles: {reading: {"z_H", "z_L", "ratio": (choices,)}}."""
+    """PR of the states for each choice of the B puzzles: {(reading, "z_H", "z_L" or "ratio"): (choices,)}."""
     trajectory, results = record(model, inputs, puzzle_ids, segments), {}
     for reading in READINGS:
-        results[reading] = values = {}
         for name, z in (("z_H", trajectory.z_H), ("z_L", trajectory.z_L)):
             if len(z):
                 moments = PuzzleMoments(rows(z, reading))
-                values[name] = np.array([moments.participation_ratio(times) for times in choices])
-        if "z_L" in values:
-            values["ratio"] = values["z_H"] / values["z_L"]
+                results[reading, name] = np.array([moments.participation_ratio(times) for times in choices])
+        if (reading, "z_L") in results:
+            results[reading, "ratio"] = results[reading, "z_H"] / results[reading, "z_L"]
     return results
 
 
 def participation_ratios(model, inputs, puzzle_ids=None, segments=None, untrained=3, samples=200, subsets=20,
                          seed=0):
-    """PR of z_H and z_L over the trajectories of the puzzles inputs (B, S), for every way in READINGS to
-    choose the rows of the covariance; of this model, and of `untrained` fresh ones of the same configuration.
-
-    Returns {"puzzles": B, "counts": […], "trained": {reading: …}, "untrained": {reading: …}}; for each
-    reading "z_H", "z_L" and "ratio" (z_H over z_L), each with "value" and its "error", and "by_count",
-    "by_count_error" for smaller numbers of trajectories, "counts" (mean and standard deviation of `subsets`
-    random choices of puzzles). The error of the trained model is the standard deviation of `samples`
-    bootstrap samples of the puzzles, that of the untrained ones the standard deviation over the models."""
+    """PR over the puzzles inputs (B, S) of this model and of `untrained` fresh ones, by READINGS: {"puzzles",
+    "counts": […], "trained": {reading: …}, "untrained": {reading: …}}. A reading has "z_H", "z_L" and
+    "ratio" (z_H over z_L), each with "value", "error" (standard deviation of `samples` bootstrap samples of
+    the puzzles; untrained: over the models), "by_count" and "by_count_error" (mean and standard deviation of
+    `subsets` choices of each of the "counts")."""
     B, rng = len(inputs), np.random.default_rng(seed)
     counts = [count for count in COUNTS if count < B] + [B]
     # How often each puzzle is taken (B,): all once, then the bootstrap samples, then the smaller numbers.
@@ -70,30 +64,25 @@ def participation_ratios(model, inputs, puzzle_ids=None, segments=None, untraine
         other = make_model(model.config).to(inputs.device)
         fresh.append(measure(other, inputs, puzzle_ids, segments, choices))
 
-    numbers = {"puzzles": B, "counts": counts, "trained": {}, "untrained": {}}
+    numbers = {"puzzles": B, "counts": counts}
     for which, models in (("trained", [trained]), ("untrained", fresh)):
-        for reading in READINGS if models else ():
-            numbers[which][reading] = {}
-            for name in trained[reading]:
-                values = np.stack([results[reading][name] for results in models])  # (models, choices)
-                once, bootstrap, fewer = np.split(values, (1, 1 + samples), axis=1)
-                by_count = rearrange(fewer, "models (counts subsets) -> counts (models subsets)",
-                                     subsets=subsets)
-                numbers[which][reading][name] = {
-                    "value": once.mean(), "error": (bootstrap if which == "trained" else once).std(),
-                    "by_count": by_count.mean(1), "by_count_error": by_count.std(1)}
+        numbers[which] = {reading: {} for reading in READINGS}
+        for reading, name in trained:
+            values = np.stack([results[reading, name] for results in models])  # (models, choices)
+            once, bootstrap, fewer = np.split(values, (1, 1 + samples), axis=1)
+            by_count = fewer.reshape(len(models), len(counts), subsets)
+            numbers[which][reading][name] = {
+                "value": once.mean(), "error": (bootstrap if which == "trained" else once).std(),
+                "by_count": by_count.mean((0, 2)), "by_count_error": by_count.std((0, 2))}
     return numbers
 
 
 def plot_participation_ratios(numbers, reading="tokens"):
     """What `participation_ratios` returned -> figure: PR trained and untrained, against the number of
     trajectories, and the ratio z_H : z_L for all readings."""
-    import matplotlib.pyplot as plt
-
     figure, (bars, curves, ratios) = plt.subplots(1, 3, figsize=(13, 4.1), width_ratios=(0.9, 1.2, 1.2),
                                                   layout="constrained")
-    kinds = [which for which in ("trained", "untrained") if numbers[which]]
-    for i, which in enumerate(kinds):
+    for i, which in enumerate(("trained", "untrained")):
         style = {"fmt": "o-"} if which == "trained" else {"fmt": "s:", "mfc": "white"}
         style |= {"capsize": 3}
         for j, (name, result) in enumerate(numbers[which][reading].items()):
@@ -108,7 +97,8 @@ def plot_participation_ratios(numbers, reading="tokens"):
             if "ratio" in result:
                 value, error = result["ratio"]["value"], 1.96 * result["ratio"]["error"]
                 ratios.errorbar(value, j + 0.24 * i - 0.12, xerr=error, ms=6, color=DARK, **style)
-    bars.set(xticks=np.arange(len(kinds)) + 0.2, xticklabels=kinds, ylabel="participation ratio (dimensions)",
+    bars.set(xticks=(0.2, 1.2), xticklabels=("trained", "untrained"),
+             ylabel="participation ratio (dimensions)",
              title=f"rows: {reading}, of {numbers['puzzles']} puzzles")
     curves.set(xlabel="trajectories (puzzles)", ylabel="participation ratio (dimensions)", ylim=(0, None),
                title=f"rows: {reading}")

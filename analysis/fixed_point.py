@@ -1,5 +1,6 @@
 """Is the solved state a fixed point? What Ren & Liu (arXiv 2601.10679) asked of the published model."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -25,9 +26,8 @@ def leave_open(split, k, rng):
 
 
 def fixed_point(model, split, segments=None, confidence=0.5, task=Task(), watched=100, seed=0):
-    """What happens after a puzzle is solved, on boards that are nearly solved, and just before the first
-    right answer: what the three functions below return, in one dict. All puzzles think for `segments`
-    segments (default: 4·M_max); states and single updates are those of the first `watched`."""
+    """What the three functions below return, in one dict. All puzzles think for `segments` segments (default:
+    4·M_max); states and single updates are those of the first `watched`."""
     segments = segments or 4 * model.config.M_max
     inputs, _, puzzle_ids = to_tensors(split[:watched], next(model.parameters()).device)
     z_H = record(model, inputs, puzzle_ids, segments).z_H_of_segments
@@ -88,9 +88,7 @@ def just_before(split, boards, task):
 
 def plot_fixed_point(numbers):
     """What `fixed_point` returned -> figure with four panels."""
-    import matplotlib.pyplot as plt
-
-    figure, ((stay, few), (sudden, jump)) = plt.subplots(2, 2, figsize=(10.5, 7))
+    figure, ((stay, few), (sudden, jump)) = plt.subplots(2, 2, figsize=(10.5, 7), layout="tight")
     stay.plot(numbers["after"], numbers["still_right"], label="share still right", color=BLUE, **LINE)
     stay.plot(numbers["after"][1:], numbers["moved"], label="change of z_H, relative to its size",
               color=VERMILLION, ls="--", **LINE)
@@ -112,5 +110,4 @@ def plot_fixed_point(numbers):
     for ax, place in ((stay, "center right"), (few, "lower right"), (sudden, "best")):
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, loc=place)
-    figure.tight_layout()
     return figure

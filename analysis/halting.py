@@ -6,6 +6,7 @@ answer is right, and `act` says what `solve` would have done with them for any l
 
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -64,9 +65,10 @@ def difficulty_groups(rating, at_most=8):
     """Ratings (n,) -> list of (name, (n,) bool): a group for each value, or groups of about equal size if
     there are many values; the last one holds ten puzzles or more."""
     known = rating[~np.isnan(rating)]
-    values, shares = np.unique(known), np.linspace(0, 1, at_most, endpoint=False)
-    many = len(values) > at_most
-    lowest = np.unique(np.quantile(known, shares, method="nearest")) if many else values  # of each group
+    lowest = np.unique(known)  # of each group
+    if len(lowest) > at_most:
+        shares = np.linspace(0, 1, at_most, endpoint=False)
+        lowest = np.unique(np.quantile(known, shares, method="nearest"))
     while len(lowest) > 1 and (known >= lowest[-1]).sum() < 10:
         lowest = lowest[:-1]
     groups = []
@@ -78,13 +80,10 @@ def difficulty_groups(rating, at_most=8):
 
 
 def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
-    """Difficulty against the segments that ACT uses, up to the M_max of training; and for every M up to
-    `max_segments` (default: 4·M_max) what ACT and always thinking for M segments solve.
-
-    Returns {"puzzles", "M_max", "difficulty": [group, …], "M": […], "act": …, "fixed": …}: a group has
-    "rating" (its name), "puzzles", "share" (M_max,) of them by segments used, "segments" (mean) and "exact"
-    (share answered right); "act" and "fixed" have the last two for at most and always M segments. [≠] The
-    paper trained one model for each M; here one trained model is stopped after M."""
+    """{"puzzles", "M_max", "difficulty": [group, …], "M", "act", "fixed"}. A group has "rating" (its name),
+    "puzzles", "share" (M_max,) of them by segments used, "segments" (mean) and "exact" (share answered
+    right); "act" and "fixed" have the last two for at most and always M = 1 … `max_segments` (default:
+    4·M_max). [≠] The paper trained one model for each M; here one trained model is stopped after M."""
     def summary(used, right):
         return {"segments": used.float().mean().item(), "exact": right.float().mean().item()}
 
@@ -104,9 +103,8 @@ def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
 
 def plot_halting(numbers, unit="difficulty"):
     """What `halting` returned -> figure: fig. 5 a, and b and c on one axis. `unit` is that of the ratings."""
-    import matplotlib.pyplot as plt
-
-    figure, (hard, saved, solved) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(1.3, 1, 1))
+    figure, (hard, saved, solved) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(1.3, 1, 1),
+                                                 layout="tight")
     groups, M, M_max = numbers["difficulty"], numbers["M"], numbers["M_max"]
     hard.axis("on" if groups else "off")
     if groups:
@@ -136,5 +134,4 @@ def plot_halting(numbers, unit="difficulty"):
         axis.set_major_formatter("{x:g}")
     saved.set(xlabel="M (segments)", ylabel="mean segments used")
     solved.set(xlabel="M (segments)", ylabel="puzzles solved")
-    figure.tight_layout()
     return figure

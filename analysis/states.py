@@ -21,11 +21,9 @@ COLOURS = {"z_H": VERMILLION, "z_L": BLUE}
 
 @dataclass
 class Trajectory:
-    """The states of B puzzles after every update, in the order in which they were computed.
-
-    Recurrent and Transformer have one state, here z_H, and an empty z_L. A Transformer has no updates: what
-    stands in z_H is its residual stream after each layer; its initial state is what enters the first layer.
-    """
+    """The states of B puzzles after every update. Recurrent and Transformer have one state, here z_H, and an
+    empty z_L. A Transformer has no updates: z_H is its residual stream after each layer, its initial state
+    what enters the first one."""
     z_H: torch.Tensor  # (H-updates, B, P+S, D); N in a segment (Recurrent: N·T, Transformer: its layers)
     z_L: torch.Tensor  # (L-updates, B, P+S, D); N·T of them in a segment
     initial: tuple  # the states before the first update: z_H⁰ and z_L⁰, each (B, P+S, D)
@@ -41,9 +39,8 @@ class Trajectory:
 
 @torch.no_grad()
 def record(model, inputs, puzzle_ids=None, segments=None):
-    """Think about inputs (B, S) for `segments` segments (default: M_max) without halting -> Trajectory.
-
-    The modules are watched by forward hooks: what is computed is exactly what `solve` computes."""
+    """Think about inputs (B, S) for `segments` segments (default: M_max) without halting -> Trajectory. The
+    modules are watched by forward hooks: what is computed is exactly what `solve` computes."""
     thinking, H_states, L_states = Thinking(model, inputs, puzzle_ids), [], []
     initial = thinking.z
     watched = [(model.H, H_states)]
@@ -75,9 +72,8 @@ def record(model, inputs, puzzle_ids=None, segments=None):
 def intermediate_predictions(model, inputs, puzzle_ids=None, segments=None):
     """What the model would answer after each update of L: tokens (L-updates, B, S) (paper, fig. 7).
 
-    ȳⁱ = f_O(f_H(z_Hⁱ, z_Lⁱ)): one H-update more, on the side, which the trajectory does not see. After the
-    last L-update of a cycle it is the H-update that really follows. Models without L are decoded after each
-    update (Transformer: after each layer)."""
+    ȳⁱ = f_O(f_H(z_Hⁱ, z_Lⁱ)): one H-update more, on the side, which the trajectory does not see. Models
+    without L are decoded after each update (Transformer: after each layer)."""
     trajectory = record(model, inputs, puzzle_ids, segments)
     states = trajectory.z_H
     if len(trajectory.z_L):
@@ -88,9 +84,8 @@ def intermediate_predictions(model, inputs, puzzle_ids=None, segments=None):
 
 
 def residuals(z, initial):
-    """Forward residuals ‖zⁱ − zⁱ⁻¹‖ of states z (updates, B, P+S, D) that began at `initial` (B, P+S, D).
-
-    (updates, B) float32: the norm is over the D features, then the mean over the P+S positions."""
+    """Forward residuals ‖zⁱ − zⁱ⁻¹‖ of states z (updates, B, P+S, D) that began at `initial` (B, P+S, D):
+    (updates, B) float32, the norm over the D features, then the mean over the P+S positions."""
     moves = torch.diff(z.float(), dim=0, prepend=initial.float()[None])
     return moves.norm(dim=-1).mean(-1)
 
@@ -134,9 +129,7 @@ READINGS = {
 
 def rows(z, reading):
     """States z (updates, B, P+S, D) -> rows (B, rows of one puzzle, length of a row), as one of READINGS
-    says.
-
-    The paper does not say what the rows of its covariance are; these are the ways to read it."""
+    says: the paper does not say what the rows of its covariance are."""
     if reading == "tokens":
         return rearrange(z, "updates b s d -> b (updates s) d")
     if reading == "steps":

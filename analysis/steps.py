@@ -1,9 +1,7 @@
-"""Watch a model think about one puzzle (paper, fig. 7): as a strip of boards, a GIF, and live in the
-terminal.
+"""Watch a model think about one puzzle (paper, fig. 7): as a strip of boards, a GIF, and in the terminal.
 
-Each board is what the model would answer after one more update of L (`intermediate_predictions` in
-states.py). Givens are bold, broken rules vermillion, cells that changed since the board before have a grey
-ground.
+Each board is what the model would answer after one more update of L. Givens are bold, broken rules
+vermillion; cells that changed since the board before have a grey ground.
 """
 
 import os
@@ -39,13 +37,14 @@ class Steps:
 
     def verdict(self):
         """One line: is it solved, in how many segments, and how sure was the model."""
-        used = f"after {len(self.confidence)} segment{'s' * (len(self.confidence) > 1)}"
-        sure = f"confidence σ(q_halt) = {self.confidence[self.segment - 1]:.2f}"
-        if self.segment < len(self.confidence):
-            sure += f" in segment {self.segment}, the highest"
+        segments = len(self.confidence)
+        said = f"after {segments} segment{'s' * (segments > 1)}, "
+        said += f"confidence σ(q_halt) = {self.confidence[self.segment - 1]:.2f}"
+        if self.segment < segments:
+            said += f" in segment {self.segment}, the highest"
         if self.wrong is None:
-            return f"answered {used}, {sure}; not checked: the rules alone cannot tell"
-        return f"WRONG {used}, {sure}: {self.wrong}" if self.wrong else f"solved {used}, {sure}"
+            return f"answered {said}; not checked: the rules alone cannot tell"
+        return f"WRONG {said}: {self.wrong}" if self.wrong else f"solved {said}"
 
 
 def parse_puzzle(task, text):
@@ -62,9 +61,8 @@ def parse_puzzle(task, text):
     except (OSError, UnicodeDecodeError, UserError) as error:
         size = f"{task.grid[0]}x{task.grid[1]}"
         raise UserError(f"{what}: {error}; the checkpoint solves {task.name} of {size}") from None
-    for problem in task.problem(inputs):
-        if problem:
-            raise UserError(f"{what}: {problem}; mend the puzzle")
+    if problem := task.problem(inputs)[0]:
+        raise UserError(f"{what}: {problem}; mend the puzzle")
     return inputs[0]
 
 
@@ -83,14 +81,13 @@ def fault(task, inputs, answer, label=None):
 def follow(model, task, inputs, label=None, puzzle_id=0, max_segments=None, confidence=0.5):
     """Let a model solve one puzzle (S,) uint8 with halting -> Steps."""
     device = next(model.parameters()).device
-    batch = [torch.tensor(inputs[None], dtype=torch.long, device=device),
-             torch.tensor([puzzle_id], device=device)]
+    batch = torch.tensor(inputs[None]).long().to(device), torch.tensor([puzzle_id], device=device)
     solution = solve(model, *batch, max_segments=max_segments, confidence=confidence)
     segments = solution.segments.item()
     boards = intermediate_predictions(model, *batch, segments)[:, 0].cpu().numpy().astype(np.uint8)
     q_halt = record(model, *batch, segments).q_halt[:, 0]
     answer = solution.predictions[0].cpu().numpy().astype(np.uint8)
-    return Steps(inputs, label, boards, confidence=q_halt.sigmoid().float().cpu().numpy(), answer=answer,
+    return Steps(inputs, label, boards, q_halt.sigmoid().float().cpu().numpy(), answer,
                  segment=q_halt.argmax().item() + 1, wrong=fault(task, inputs, answer, label))
 
 
@@ -99,8 +96,8 @@ def draw_step(ax, task, steps, i):
     if i == len(steps.boards):
         title = {None: "not checked", "": "solved"}.get(steps.wrong, "WRONG")
         task.draw(ax, steps.inputs, steps.answer, steps.label)
-        colour = VERMILLION if steps.wrong else DARK
-        ax.set_title(f"the answer: {title}", fontsize=9, weight="bold", color=colour)
+        ax.set_title(f"the answer: {title}", fontsize=9, weight="bold",
+                     color=VERMILLION if steps.wrong else DARK)
         return
     board, before = steps.boards[i], steps.boards[max(i - 1, 0)]
     task.draw(ax, steps.inputs, board, steps.label)
@@ -113,8 +110,6 @@ def draw_step(ax, task, steps, i):
 
 def plot_steps(task, steps, at_most=12):
     """A strip of boards: the updates that changed the answer, spread evenly if too many -> figure."""
-    import matplotlib.pyplot as plt
-
     before = np.concatenate([steps.inputs[None], steps.boards[:-1]])
     changed = np.flatnonzero((steps.boards != before).any(1))
     if len(changed) > at_most - 1:
@@ -122,7 +117,7 @@ def plot_steps(task, steps, at_most=12):
     shown = [*changed, len(steps.boards)]
     columns = min(6, len(shown))
     lines = -(-len(shown) // columns)
-    strip, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, 2.1 * lines + 0.3), squeeze=False)
+    strip, axes = figure(lines, columns, 1.9 * columns, 2.1 * lines + 0.3)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):
@@ -162,18 +157,17 @@ def play(task, steps, file=None, seconds=0.3):
     """Print the boards one over the other as the model thinks, then the verdict. Where the output is no
     terminal (a file, a pipe): one below the other, without colours, at the end of each segment."""
     file = file or sys.stdout
-    live, height = file.isatty(), task.grid[0] + 1
-    before = steps.inputs
+    live, before = file.isatty(), steps.inputs
     for i, board in enumerate(steps.boards):
         segment, update = divmod(i, steps.updates_per_segment)
         ended = update == steps.updates_per_segment - 1
-        line = f"segment {segment + 1}, update {update + 1}"
-        if segment or ended:
-            line += f", confidence {steps.confidence[segment if ended else segment - 1]:.2f}"
         if live or ended:
-            back = f"\033[{height}A" if live and i else ""
-            clear = "\033[K" if live else ""
+            line = f"segment {segment + 1}, update {update + 1}"
+            if segment or ended:
+                line += f", confidence {steps.confidence[segment if ended else segment - 1]:.2f}"
             lines = [line, *board_lines(task, steps, board, before, colour=live)]
+            back = f"\033[{len(lines)}A" if live and i else ""
+            clear = "\033[K" if live else ""
             print(back + "\n".join(clear + line for line in lines), file=file, flush=True)
         if live:
             time.sleep(seconds)

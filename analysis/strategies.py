@@ -1,10 +1,10 @@
-"""What do votes, noise, several checkpoints and longer thinking buy, and what do they cost?
-(extras/vote.py)"""
+"""What do votes, noise, several checkpoints and longer thinking buy, and at what cost? (extras/vote.py)"""
 
 import itertools
 import math
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
@@ -13,13 +13,10 @@ from puzzles.task import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, VERMILLION
 
 
 def strategies(models, task, split, confidence, votes=16, noises=(0.3, 1.0), progress=True):
-    """Every strategy on the same puzzles -> list of dicts "strategy", "votes", "segments" (mean per puzzle,
-    of all votes together), "exact" (share solved), "puzzles", "seconds".
-
-    The strategies use models[0]; if there are more models, one strategy is all of them as an ensemble, on
-    each view. The proposals are made once; that the first 1, 2, 4, … of them are chosen from costs nothing
-    more. "seconds" is the time of a strategy with all its votes, without stopping at a valid answer; shares
-    of it go by segments."""
+    """Every strategy on the same puzzles, with the first 1, 2, 4, … of its votes -> list of dicts "strategy",
+    "votes", "segments" (mean per puzzle, of all votes together), "exact" (share solved), "puzzles", "seconds"
+    (of all its votes, shared out by segments). The strategies use models[0]; if there are more models, one
+    more strategy is all of them as an ensemble, on each view."""
     first, M_max, table = models[:1], models[0].config.M_max, []
     act = {"halt": True, "confidence": confidence}
     runs = [("views", first, {"votes": votes, **act})]
@@ -50,9 +47,7 @@ def strategies(models, task, split, confidence, votes=16, noises=(0.3, 1.0), pro
 
 def plot_strategies(table, title=""):
     """Puzzles missed against segments per puzzle, a line for each strategy -> matplotlib figure."""
-    import matplotlib.pyplot as plt
-
-    figure, ax = plt.subplots(figsize=(8, 4.4))
+    figure, ax = plt.subplots(figsize=(8, 4.4), layout="tight")
     colours = itertools.cycle((BLUE, VERMILLION, LILAC, LIGHT_BLUE))
     floor = 0.5 / table[0]["puzzles"]  # a logarithm has no place for "none"
     for name in dict.fromkeys(row["strategy"] for row in table):
@@ -69,5 +64,4 @@ def plot_strategies(table, title=""):
     ax.text(1.0, floor * 1.06, "none missed", fontsize=8, color=GREY)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.tight_layout()
     return figure

@@ -2,15 +2,13 @@
 
     python extras/bench.py                                       # a training step of the preset
     python extras/bench.py --compare                             # in turns with the same step, not compiled
-    python extras/bench.py --task sudoku --preset paper --device cpu --dtype float32 --batch-size 16
     python extras/bench.py --checkpoint checkpoints/maze-9x9.pt  # inference, with and without ACT's saving
     python extras/bench.py --puzzles                             # making, augmenting and solving puzzles
     python extras/bench.py --start                               # from `python train.py` to its first step
 
-All options of train.py work here too. The measure of a step is the large matrix product: nearly all of a
-Transformer's work is in matrix products, so FLOPs of the step / (time × the product's FLOPs per second) says
-how much of the machine is used. The product is timed between the steps, and ratios are taken within a round
-(product, step, other step) and then their median, so that other programs disturb them little.
+All options of train.py work here too. A step is measured by the large matrix product, as nearly all of a
+Transformer's work is in products: FLOPs of the step / (time × the product's FLOPs per second). Ratios are
+taken within a round (product, step, other step), then their median, so that other programs disturb little.
 """
 
 import os
@@ -30,44 +28,40 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import profile
 from torch.utils.benchmark import Timer, timer
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python extras/bench.py` alone would look for modules in extras/
 
 from data import load_splits, load_task, to_tensors
-from hrm import IGNORE, HRMConfig, Slots, Thinking, act_step, solve
+from hrm import HRMConfig, Slots, Thinking, act_step, solve
 from puzzles import sudoku
 from puzzles.task import transform
-from train import EAGER_STEPS, Run, lr_scale, offers, update
+from train import EAGER_STEPS, Run, lr_scale, offers, puzzles, update
 from training import options as train_options
 from training.checkpoints import build, load_model, make_model
 from training.files import UserError
 from training.processes import Processes, choose_device
 
 
-# ------------------------------------------------------------------------------------------------- training
+def timed(work, times=1):
+    """Seconds that work() takes, and the results of all its `times`."""
+    start = timer()  # PyTorch's own waits for a GPU, which computes on while Python goes ahead
+    results = [work() for _ in range(times)]
+    return (timer() - start) / times, results
+
+
 def count_flops(config, batch_size):
     """FLOPs of the matrix products in a training step, forward and backward, 2mkn for (m, k) @ (k, n).
 
-    PyTorch counts them. On the device "meta" tensors have a shape and no numbers: nothing is computed.
-    Attention is written out as products ("math"), as the counter does not know the CPU's fused kernel;
-    what such kernels compute again in backward is not counted.
+    On "meta" tensors have a shape and no numbers: nothing is computed. Attention is counted as products, as
+    PyTorch's counter does not know the CPU's kernel; what kernels compute again in backward is not counted.
     """
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model = make_model(config)
         tokens = torch.zeros(batch_size, config.seq_len, dtype=torch.long)
         batch = tokens, tokens, tokens[:, 0]
-        _, loss, _, _ = act_step(model, Slots.empty(model, *batch), batch, config.M_max)
-        loss.backward()
+        act_step(model, Slots.empty(model, *batch), batch, config.M_max)[1].backward()
     return counter.get_total_flops()
-
-
-def timed(work):
-    """Seconds that work() takes, and its result."""
-    start = timer()  # PyTorch's own waits for a GPU, which computes on while Python goes ahead
-    result = work()
-    return timer() - start, result
 
 
 def product_rate(device, dtype):
@@ -96,31 +90,33 @@ def bench_training(given, device, rounds, compare):
     task = load_task(options.task, options.data, **train_options.task_keywords(options))
     n = min(options.train_size or 1000, 1000)
     splits = load_splits(task, options.data, n, 1, 1, options.seed, cache=None)
-    train_options.optimiser_steps(options, len(splits["train"]), processes)  # refuses what cannot be trained
+    split = splits["train"]
+    train_options.optimiser_steps(options, len(split), processes)  # refuses what cannot be trained
     config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
-                   num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
+                   num_puzzles=max(each.num_puzzles for each in splits.values()), **sizes)
     names = ["compiled" if train_options.compiles(options, 1000, device) else "eager"]
     if compare:
         names = ["compiled", "eager"]
-    runs = {name: Run(options, config, task, splits["train"], processes) for name in names}
+    runs = {name: Run(options, config, task, split, processes) for name in names}
     if "compiled" in runs:
         runs["compiled"].model.compile()
-    steps = {name: training(run, task, splits["train"]) for name, run in runs.items()}
-    parameters, flops = sum(p.numel() for p in runs[names[0]].model.parameters()), count_flops(config, B)
+    parameters = sum(p.numel() for p in runs[names[0]].model.parameters())
     print(f"{parameters:,} parameters, batch {B}, {config.dtype}, halting {config.halting}, {device}, "
-          f"{torch.get_num_threads()} threads")
+          f"{torch.get_num_threads()} threads", flush=True)
 
     each, warm_up = 10 if device.type == "cuda" else 1, 3  # steps in a turn: to wait for a GPU takes time
+    steps = {name: training(run, task, split) for name, run in runs.items()}
     rates, graphs, losses, seconds = [], [], {name: [] for name in names}, {name: [] for name in names}
-    for _ in tqdm(range(warm_up + rounds), "rounds", leave=False):
+    for _ in range(warm_up + rounds):
         rates.append(product_rate(device, getattr(torch, config.dtype)))
         for name in names:
-            taken, some = timed(lambda step=steps[name]: [next(step) for _ in range(each)])
+            taken, some = timed(steps[name].__next__, each)
             losses[name] += some
-            seconds[name].append(taken / each)
+            seconds[name].append(taken)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     rates, seconds = rates[warm_up:], {name: times[warm_up:] for name, times in seconds.items()}
 
+    flops = count_flops(config, B)
     print(f"a step is {flops / 1e9:.2f} GFLOP; a large matrix product runs at {median(rates) / 1e9:.1f} "
           f"GFLOP/s")
     for name, times in seconds.items():
@@ -129,39 +125,28 @@ def bench_training(given, device, rounds, compare):
         print(f"{name:<8} {median(times) * 1e3:9.1f} ms/step {per_second:9.1f} sequences/s "
               f"{tokens:11.0f} tokens/s {used:7.1%} of the product's rate")
     if compare:
-        print_comparison(seconds, losses)
-    early = graphs[warm_up - 1]
-    print(f"graphs compiled: {early} in the warm-up, {graphs[-1] - early} after it")
+        low, middle, high = quantiles(slow / fast for fast, slow in zip(*seconds.values()))
+        fast, slow = (torch.stack(losses[name]).double() for name in names)
+        apart, early = (fast - slow).abs() / slow, len(slow) // 4
+        print(f"compiled is {middle:.2f} times as fast (quartiles {low:.2f} and {high:.2f}); losses differ "
+              f"by at most {apart[:early].max():.0e} of their value in the first {early} steps, "
+              f"{apart.max():.0e} in all {len(slow)}; means {fast.mean():.4f} and {slow.mean():.4f}")
+    before = graphs[warm_up - 1]
+    print(f"graphs compiled: {before} in the warm-up, {graphs[-1] - before} after it")
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else process
     print(f"peak memory {peak / 2**30:.2f} GiB{'' if device.type == 'cuda' else ', of the whole process'}")
-    batches = offers(task, splits["train"], runs[names[0]], 10**9)
-    making = timed(lambda: [next(batches) for _ in range(50)])[0] / 50
+    making = timed(offers(task, split, runs[names[0]], 10**9).__next__, 50)[0]
     print(f"making a batch takes {making * 1e3:.2f} ms, {making / median(seconds[names[0]]):.1%} of a step, "
           f"in a thread")
     for name in names:
-        print(f"three steps, {name}:\n{profiled(steps[name], device)}")
+        with profile() as profiler:
+            timed(steps[name].__next__, 3)
+        table = profiler.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=12,
+                                              max_name_column_width=58)
+        print(f"three steps, {name}:\n{table}")
 
 
-def print_comparison(seconds, losses):
-    """How the run that is compiled and the one that is not differ, in time and in their losses."""
-    ratios = quantiles([eager / fast for fast, eager in zip(seconds["compiled"], seconds["eager"])])
-    fast, eager = (torch.stack(losses[name]).double() for name in ("compiled", "eager"))
-    apart, quarter = (fast - eager).abs() / eager, len(eager) // 4
-    print(f"compiled is {ratios[1]:.2f} times as fast (quartiles {ratios[0]:.2f} and {ratios[2]:.2f}); "
-          f"the losses differ by at most {apart[:quarter].max():.0e} of their value in the first {quarter} "
-          f"steps, {apart.max():.0e} in all {len(eager)}; means {fast.mean():.4f} and {eager.mean():.4f}")
-
-
-def profiled(steps, device):
-    """PyTorch's own table of the operations in which three steps spend most of their time."""
-    with profile() as profiler:
-        timed(lambda: [next(steps) for _ in range(3)])
-    order = f"self_{device.type}_time_total"
-    return profiler.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=58)
-
-
-# ------------------------------------------------------------------------------------------------ inference
 def solve_in_place(model, inputs, puzzle_ids, confidence):
     """The answers of `solve` (predictions, segments), but a puzzle that halts stays and is computed on."""
     thinking, answers, segments = Thinking(model, inputs, puzzle_ids), inputs, torch.zeros_like(puzzle_ids)
@@ -182,44 +167,36 @@ def bench_inference(path, given, device, rounds):
     given = {name: value for name, value in given.items() if name in train_options.OPTIONS}
     keywords = train_options.task_keywords(train_options.Options(**given))
     model, task, trained = load_model(path, given.get("task"), keywords, **sizes)
-    model.to(device)
     saved = {name: value for name, value in trained.items() if name in train_options.OPTIONS}
     options = train_options.Options(**{**saved, **given})  # nothing is saved in a published checkpoint
-    split = load_splits(task, options.data, options.train_size, options.val_size, options.test_size,
-                        options.seed)["test"]
+    split, model = load_splits(task, *puzzles(options))["test"], model.to(device)
     inputs, labels, puzzle_ids = to_tensors(split, device)
-    ways = {"those that halt leave": lambda *batch: solve(model, *batch, confidence=options.confidence),
-            "same answers, none leaves": lambda *batch: solve_in_place(model, *batch, options.confidence),
-            "always M_max, last answer": lambda *batch: solve(model, *batch, halt=False)}
     batches = list(zip(inputs.split(125), puzzle_ids.split(125)))  # as `evaluate` does on the CPU
-    seconds, solutions = {name: [] for name in ways}, {}
-    for _ in tqdm(range(rounds), "rounds", leave=False):
-        for name, way in ways.items():
-            taken, solutions[name] = timed(lambda way=way: [way(*batch) for batch in batches])
-            seconds[name].append(taken)
-    print(f"{len(split)} test puzzles of {path}, halting {model.config.halting}, confidence "
-          f"{options.confidence}")
-    for name, parts in solutions.items():
-        right = (torch.cat([part.predictions for part in parts]) == labels) | (labels == IGNORE)
+    in_place, p = "same answers, none leaves", options.confidence
+    ways = {"those that halt leave": lambda: [solve(model, *batch, confidence=p) for batch in batches],
+            in_place: lambda: [solve_in_place(model, *batch, p) for batch in batches],
+            "always M_max, last answer": lambda: [solve(model, *batch, halt=False) for batch in batches]}
+    measured = [{name: timed(way) for name, way in ways.items()} for _ in range(rounds)]
+    print(f"{len(split)} test puzzles of {path}, halting {model.config.halting}, confidence {p}")
+    for name in ways:
+        parts = measured[-1][name][1][0]
+        right = (torch.cat([part.predictions for part in parts]) == labels) | (labels == 0)  # PAD
         segments = torch.cat([part.segments for part in parts]).float()
-        in_place = seconds["same answers, none leaves"]
-        ratio = median(slow / fast for slow, fast in zip(in_place, seconds[name]))
-        print(f"{name:<26} {len(split) / median(seconds[name]):8.1f} puzzles/s ({ratio:.2f} times)  "
+        per_second = len(split) / median(row[name][0] for row in measured)
+        ratio = median(row[in_place][0] / row[name][0] for row in measured)
+        print(f"{name:<26} {per_second:8.1f} puzzles/s ({ratio:.2f} times)  "
               f"exact {right.all(-1).float().mean():.4f}  segments {segments.mean():.2f}")
-
-
-# ----------------------------------------------------------------------------------- puzzles, and the start
-def rate(n, work):
-    """Rows per second, if work() handles n of them."""
-    return n / Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=1).median
 
 
 def bench_puzzles():
     """Puzzles per second that are made, turned by a symmetry, checked by the rules, and solved."""
+    def rate(n, work):
+        return n / Timer("work()", globals={"work": work}).blocked_autorange(min_run_time=1).median
+
     rng, hard = np.random.default_rng(0), load_task("sudoku", size=9)
     large = load_task("maze", size=30, kind="random", min_path=110)
-    easy = load_task("maze", size=9), load_task("sudoku", size=6)
-    for task, n in zip((*easy, hard, large), (2000, 500, 100, 50)):
+    small = load_task("maze", size=9), load_task("sudoku", size=6)
+    for task, n in zip((*small, hard, large), (2000, 500, 100, 50)):
         inputs, labels = (np.resize(rows, (768, task.seq_len)) for rows in task.generate(n, rng))
 
         def augment():
@@ -229,10 +206,9 @@ def bench_puzzles():
         made, turned = rate(n, lambda: task.generate(n, rng)), rate(768, augment)
         checked = rate(768, lambda: task.check(inputs, labels))
         print(f"{task.name} {task.size}x{task.size}, per second: {made:,.0f} generated, "
-              f"{turned:,.0f} augmented, {checked:,.0f} checked")
-    generated, shipped = hard.generate(500, rng)[0], load_splits(hard)["test"].inputs[:500]
-    for name, inputs in ("generated", generated), ("hard", shipped):
-        solved = rate(500, lambda: sudoku.solve(hard.digits(inputs)))
+              f"{turned:,.0f} augmented, {checked:,.0f} checked", flush=True)
+    for name, inputs in ("generated", hard.generate(500, rng)[0]), ("hard", load_splits(hard)["test"].inputs):
+        solved = rate(500, lambda: sudoku.solve(hard.digits(inputs[:500])))
         print(f"sudoku 9x9, {name}, per second: {solved:,.0f} solved")
 
 
@@ -256,8 +232,7 @@ def bench_start(arguments):
 
 def main(argv=None):
     parser = train_options.Parser("extras/bench.py", __doc__)
-    parser.add_argument("--rounds", type=train_options.whole(2), default=30,
-                        help="measurements, whose median is printed [30]")
+    parser.add_argument("--rounds", type=train_options.whole(2), default=30, help="median of so many [30]")
     parser.add_argument("--compare", action="store_true", help="also the same step not compiled, in turns")
     parser.add_argument("--checkpoint", help="inference with this checkpoint instead, on its test puzzles")
     parser.add_argument("--puzzles", action="store_true", help="making and solving puzzles instead")

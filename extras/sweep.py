@@ -8,6 +8,7 @@ A run that has ended is kept, and one that was interrupted goes on, when the sam
 """
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python extras/sweep.py` alone would look for modules in extras/
 
-from training.files import UserError, write, writing
+from training.files import UserError, write_text, writing
 from training.options import Parser, exit_status
 
 # What in HRM does the work? Expected, and written down before the first run, after pilots with seed 0 (at
@@ -38,51 +39,42 @@ from training.options import Parser, exit_status
 MATTERS = ("--task sudoku --size 4 --task-options extra=3 --train-size 400 --val-size 100 --test-size 500 "
            "--preset cpu --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --steps 600 --lr 3e-3 --ema 0.98 "
            "--grow-M-max 0 --eval-every 200 --device cpu --no-compile")
-SEEDS = (0, 1)
 MODELS = {
     "HRM": "",
     "Transformer in the loop": "--model recurrent --H-cycles 1 --L-cycles 1 ",
     "Recurrent": "--model recurrent ",
     "Transformer": "--model transformer ",
-    "HRM, M_max 1": "--M-max 1 ",
-    "HRM, M_max 2": "--M-max 2 ",
-    "HRM, M_max 4": "--M-max 4 ",
-    "HRM, N 1, T 1": "--H-cycles 1 --L-cycles 1 ",
-    "HRM, N 1, T 4": "--H-cycles 1 --L-cycles 4 ",
-    "HRM, N 4, T 1": "--H-cycles 4 --L-cycles 1 ",
-    "HRM, N 4, T 4": "--H-cycles 4 --L-cycles 4 ",
+    **{f"HRM, M_max {k}": f"--M-max {k} " for k in (1, 2, 4)},
+    **{f"HRM, N {N}, T {T}": f"--H-cycles {N} --L-cycles {T} " for N in (1, 4) for T in (1, 4)},
     "TRM": "--model trm ",
     "HRM, N 1, T 1, longer": "--H-cycles 1 --L-cycles 1 --steps 1000 ",  # added later: as much work as HRM
 }
+SEEDS = (0, 1)
 
 
-def depth_runs(models, head_size, options):
-    """{(name, seed): options of train.py} for a list of (model, width, layers, M_max)."""
-    runs = {}
-    for model, width, layers, M_max in models:
-        runs[f"{model}-{width}wide-{layers}layers-M{M_max}", 0] = (
-            f"{options} --model {model} --hidden-size {width} --puzzle-emb-ndim {width} "
-            f"--num-heads {max(1, width // head_size)} --M-max {M_max} "
-            f"--H-layers {layers - layers // 2} --L-layers {layers // 2}")
-    return runs
+def depth_runs(options, head_size, width, layers, widths, depths, segments):
+    """{(name, seed): options of train.py}. A Transformer takes more width, then more layers; HRM and the
+    recurrent network keep both, and so their parameters, and take more segments, to answer after the last."""
+    models = [("transformer", other, layers, 1) for other in widths]
+    models += [("transformer", width, other, 1) for other in depths]
+    models += [(model, width, layers, M_max) for model in ("recurrent", "hrm") for M_max in segments]
+    return {(f"{model}-{D}wide-{n}layers-M{M_max}", 0):
+            f"{options} --model {model} --hidden-size {D} --puzzle-emb-ndim {D} "
+            f"--num-heads {max(1, D // head_size)} --M-max {M_max} "
+            f"--H-layers {n - n // 2} --L-layers {n // 2}"
+            for model, D, n, M_max in models}
 
 
-# Does depth help, and does width? A Transformer takes more layers; HRM and the recurrent network keep theirs,
-# and so their parameters, and take more segments, to answer after the last. The widths come first.
 GRIDS = {
-    "depth-cpu": depth_runs(
-        [("transformer", width, 4, 1) for width in (16, 32, 64, 128)]
-        + [("transformer", 32, layers, 1) for layers in (2, 4, 8, 16)]
-        + [(model, 32, 4, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)], 16,
-        "--task sudoku --size 4 --preset small --steps 400 --batch-size 64 --eval-every 400 --save-every 200 "
-        "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200"),
-    "depth-gpu": depth_runs(
-        [("transformer", width, 8, 1) for width in (256, 512, 768, 1024)]
-        + [("transformer", 512, layers, 1) for layers in (4, 8, 16, 32)]
-        + [(model, 512, 8, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8, 16)], 64,
-        "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5"),
     "what-matters": {(name, seed): f"{MATTERS} {options}--seed {seed}"
                      for seed in SEEDS for name, options in MODELS.items()},
+    "depth-cpu": depth_runs(
+        "--task sudoku --size 4 --preset small --steps 400 --batch-size 64 --eval-every 400 --save-every 200 "
+        "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200",
+        16, 32, 4, (16, 32, 64, 128), (2, 4, 8, 16), (1, 2, 4, 8)),
+    "depth-gpu": depth_runs(
+        "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5",
+        64, 512, 8, (256, 512, 768, 1024), (4, 8, 16, 32), (1, 2, 4, 8, 16)),
 }
 TABLES = {"what-matters": ROOT / "notebooks/data/what_matters.csv"}  # others: runs/GRID.csv
 
@@ -118,17 +110,17 @@ def runs_of(grid, folder):
 
 def table_row(name, seed, options, out):
     """Finish a run, and measure it too when it always takes k segments."""
-    resumed, began, cpu_began = (out / "last.pt").exists(), time.time(), sum(os.times()[2:4])  # of children
+    resumed, wall, cpu = (out / "last.pt").exists(), time.time(), sum(os.times()[2:4])  # of children
     result = finish(out, options)
-    wall, cpu = round(time.time() - began), round(sum(os.times()[2:4]) - cpu_began)
-    best = result["checkpoint"]
+    seconds = round(time.time() - wall), round(sum(os.times()[2:4]) - cpu)
     row = {"name": name, "seed": seed, "command": f"python train.py {options}",
            "parameters": json.loads((out / "config.json").read_text())["parameters"],
            **{key: round(result[key], 4) for key in ("n", "exact", "segments")}}
     for k in (1, 2, 4, 8):
-        fixed = finish(out / f"segments-{k}", f"--eval {best} --max-segments {k} --no-halt")
+        fixed = finish(out / f"segments-{k}", f"--eval {result['checkpoint']} --max-segments {k} --no-halt")
         row[f"exact_{k}"] = round(fixed["exact"], 4)
-    return {**row, "wall_seconds": "" if resumed else wall, "cpu_seconds": "" if resumed else cpu}
+    row["wall_seconds"], row["cpu_seconds"] = ("", "") if resumed else seconds
+    return row
 
 
 def sweep(grid, table):
@@ -136,16 +128,13 @@ def sweep(grid, table):
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     done = {row["command"].removeprefix("python train.py ") for row in rows}
     missing = {key: options for key, options in GRIDS[grid].items() if options not in done}
-
-    def save(path):
-        with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-
     for run in runs_of(missing, f"runs/{grid}"):
         rows.append(table_row(*run))
-        write(table, save)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(table, text.getvalue())
     print(f"{len(rows)} runs in {table}, {len(missing)} of them new")
 
 

@@ -165,7 +165,7 @@ def test_numbers_as_json(tmp_path):
         "text": "ü",
         "numpy": np.float32(0.1),
     }
-    analyze.save(lambda suffix: tmp_path / f"x{suffix}", numbers, sheet)
+    analyze.save(tmp_path, "x", numbers, sheet)
     assert json.loads((tmp_path / "x.json").read_text()) == {
         "list": [0.33333, None],
         "array": [0, 1],
