@@ -54,6 +54,7 @@ class HRMConfig:
     M_max: int = 16  # most segments per puzzle
     exploration: float = 0.1  # ε of the paper: how often a slot draws a longer minimum of segments
     halting: str = "q"
+    q_weight: float = 0.5  # of the Q-head's losses, beside the tokens' 1
     token_loss: str = "stablemax"
     dtype: str = "bfloat16"
 
@@ -299,7 +300,7 @@ def stablemax_cross_entropy(logits, labels):
 
 def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     """Loss of one segment, summed over the B sequences, with its parts and what the metrics need.
-    Total = token loss + ½ (halt + continue). [≠] The paper's formula has no ½.
+    Total = token loss + q_weight · (halt + continue). [≠] The paper's formula has no weight, its code ½.
     target_continue (B,) is None where there is no continue loss: M_max = 1, or halting by "bce".
     Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool."""
     if config.token_loss == "stablemax":
@@ -314,11 +315,11 @@ def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
     # G_halt = 1 if stopping here gives the right answer: a Q-value is the probability of that (paper's Ĝ).
     halt = F.binary_cross_entropy_with_logits(q_halt, exact.to(q_halt.dtype), reduction="sum")
     parts = {"lm_loss": token.detach(), "q_halt_loss": halt.detach()}
-    loss = token + 0.5 * halt
+    loss = token + config.q_weight * halt
     if target_continue is not None:
         go_on = F.binary_cross_entropy_with_logits(q_continue, target_continue, reduction="sum")
         parts["q_continue_loss"] = go_on.detach()
-        loss = loss + 0.5 * go_on
+        loss = loss + config.q_weight * go_on
     return loss, parts, right / count.clamp(min=1), exact
 
 

@@ -14,11 +14,11 @@ processes, computes the same.
 import copy
 import importlib
 import json
-import math
 import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -27,74 +27,17 @@ import torch
 from tqdm import tqdm
 
 from data import BUILT_IN, load_splits, load_task, to_tensors
-from hrm import HRMConfig, Slots, act_step, draw_M_min, solve
+from hrm import Block, HRMConfig, Slots, act_step, draw_M_min, solve
 from training.checkpoints import build, fitting, known, load_model, make_model, read_checkpoint, task_of
 from training.files import UserError, write, write_text
 from training.log import Log, print_table, signals
+from training.optimisers import AdamAtan2, M_max_at, lr_scale, make_optimizers, sign_sgd_  # noqa: F401
 from training.options import (OPTIONS, RUNTIME, SIZES, Options, compiles, exit_status, optimiser_steps, parse,
                               task_keywords, with_preset)
-from training.pictures import draw_boards, draw_curves
+from training.pictures import boards_side_by_side, draw_boards, draw_curves
 from training.processes import Processes, choose_device
 
 EAGER_STEPS = 10  # of a run, before torch.compile: its first figures come at once, and any mistake too
-
-
-# ------------------------------------------------------------------------------------------------ optimisers
-class AdamAtan2(torch.optim.Optimizer):
-    """Adam with atan2 in place of the division (Everett et al. 2024): no ε, no update above lr·π/2.
-
-    p ← p·(1 − lr·wd); p ← p − lr/(1−β₁ᵗ) · atan2(m, √(v/(1−β₂ᵗ))). [≠] The paper that proposed it corrects
-    the bias of m inside atan2; the published HRM code does it outside, as here."""
-
-    def __init__(self, params, lr, weight_decay, betas=(0.9, 0.95)):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "t": 0})
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            group["t"] += 1
-            (beta1, beta2), lr, t = group["betas"], group["lr"], group["t"]
-            params = [p for p in group["params"] if p.grad is not None]
-            grads = [p.grad for p in params]
-            for p in params:
-                if p not in self.state:
-                    self.state[p] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p)}
-            m, v = ([self.state[p][name] for p in params] for name in ("m", "v"))
-            torch._foreach_lerp_(m, grads, 1 - beta1)
-            torch._foreach_mul_(v, beta2)
-            torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
-            root = torch._foreach_div(v, 1 - beta2**t)
-            torch._foreach_sqrt_(root)
-            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-            update = [torch.atan2(a, b) for a, b in zip(m, root)]
-            torch._foreach_add_(params, update, alpha=-lr / (1 - beta1**t))
-
-
-@torch.no_grad()
-def sign_sgd_(table, ids, grads, lr, weight_decay):
-    """Update in place the rows `ids` (B,) of a puzzle embedding table with their gradients (B, ndim).
-    Gradients of equal ids are summed first: a puzzle takes one step however often the batch holds it."""
-    rows, where = ids.unique(return_inverse=True)
-    total = torch.zeros(len(rows), table.shape[1], dtype=grads.dtype, device=table.device)
-    total.index_add_(0, where, grads)
-    table[rows] = table[rows] * (1 - lr * weight_decay) - lr * total.sign()
-
-
-def lr_scale(step, steps, options):
-    """Learning rate at this step (from 0), as a share of its peak: linear warm-up, then flat or a cosine."""
-    progress = min(1.0, max(0, step - options.warmup) / max(1, steps - options.warmup))
-    cosine = options.lr_end + (1 - options.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
-    return min(1.0, (step + 1) / max(1, options.warmup)) * cosine
-
-
-def M_max_at(step, steps, M_max, grow):
-    """The M_max of this step: 1, 2, 4, … in equal parts of the first `grow` of the run, then the full value.
-    A small model that may think for long from the start spends its first minutes copying the input, and sees
-    few new puzzles meanwhile; one that must answer at once does not."""
-    doublings = math.ceil(math.log2(M_max))
-    if not grow or step >= grow * steps:
-        return M_max
-    return min(M_max, 2 ** int(step / (grow * steps) * doublings))
 
 
 # ------------------------------------------------------------------------------------------------- training
@@ -112,7 +55,7 @@ class Run:
             self.averaged = copy.deepcopy(self.model)
             if config.puzzle_positions:  # shared: a row is seldom in a batch, its average would lag behind
                 self.averaged.puzzle_emb = self.model.puzzle_emb
-        self.optimizer = AdamAtan2(self.model.parameters(), options.lr, options.weight_decay)
+        self.optimizers = make_optimizers(self.model, options)
         B = options.batch_size // processes.world // options.accumulate
         tokens = torch.zeros(B, task.seq_len, dtype=torch.long, device=processes.device)
         empty = Slots.empty(self.model, tokens, tokens, tokens[:, 0])
@@ -128,13 +71,16 @@ class Run:
         """All of it."""
         fields = zip(*(vars(slots).values() for slots in self.slots))  # of each, the parts of micro-batches
         slots = [self.processes.gather(torch.cat(parts)) for parts in fields]
-        return {**self.weights(), "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "slots": slots, "best": self.best, "seconds": self.seconds}
+        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
+        return {**self.weights(), "model": self.model.state_dict(), "optimizers": optimizers, "slots": slots,
+                "best": self.best, "seconds": self.seconds}
 
     def restore(self, checkpoint):
         self.model.load_state_dict(checkpoint["model"])
         self.averaged.load_state_dict(checkpoint["averaged"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        states = checkpoint.get("optimizers") or [checkpoint["optimizer"]]  # of an earlier version
+        for optimizer, state in zip(self.optimizers, states):
+            optimizer.load_state_dict(state)
         mine = [self.processes.mine(tensor.to(self.processes.device)).chunk(len(self.slots))
                 for tensor in checkpoint["slots"]]
         self.slots = [Slots(*tensors) for tensors in zip(*mine)]
@@ -179,9 +125,10 @@ def update(run, micro_batches, M_max, scale, log):
             puzzle_ids.append(run.slots[i].puzzle_ids)
             puzzle_grads.append(puzzle_vectors.grad)
     processes.sum_([p.grad for p in model.parameters()])
-    run.optimizer.param_groups[0]["lr"] = options.lr * scale
-    run.optimizer.step()
-    run.optimizer.zero_grad()
+    for optimizer, lr in zip(run.optimizers, (options.lr, options.muon_lr)):
+        optimizer.param_groups[0]["lr"] = lr * scale
+        optimizer.step()
+        optimizer.zero_grad()
     if puzzle_grads:
         ids, grads = (processes.gather(torch.cat(parts)) for parts in (puzzle_ids, puzzle_grads))
         sign_sgd_(model.puzzle_emb, ids, grads, options.puzzle_lr * scale, options.puzzle_weight_decay)
@@ -195,10 +142,11 @@ def train(run, task, splits, out, steps, log, stop):
     options, processes = run.options, run.processes
     compile_at = max(run.step, EAGER_STEPS) if compiles(options, steps, processes.device) else None
     for step, M_max, micro_batches in offers(task, splits["train"], run, steps):
-        if step == compile_at:
-            run.model.compile()
         scale = lr_scale(step, steps, options)
-        update(run, micro_batches, M_max, scale, log)
+        if step == compile_at:
+            compile_model(run.model, steps)
+        with log.doing("compiling") if step == compile_at else nullcontext():
+            update(run, micro_batches, M_max, scale, log)
 
         # To read a figure makes the CPU wait for the GPU, so the rest is not done at every step.
         run.step = step + 1
@@ -213,10 +161,8 @@ def train(run, task, splits, out, steps, log, stop):
             raise UserError(f"loss {log.row['loss']:.3g} at step {run.step}, and not all weights are finite; "
                             f"lower --lr. What {out} held before is untouched")
         if evaluating and len(splits["val"]):
-            with torch.compiler.set_stance("force_eager"):  # as puzzles halt, the batch changes its size
-                result = evaluate([run.averaged], task, splits["val"], processes, halt=options.halt,
-                                  confidence=options.confidence)
-            log.validated(result)
+            with log.doing("evaluating"):
+                result = validate(run, task, splits["val"], M_max, log)
             if result["exact"] >= run.best:
                 run.best = result["exact"]
                 run.save(out / "best.pt", run.weights())
@@ -226,6 +172,24 @@ def train(run, task, splits, out, steps, log, stop):
         if interrupted and not last:
             return False
     return True
+
+
+def compile_model(model, steps):
+    """A long run compiles the whole segment, which takes most of a minute. In a short one only the blocks,
+    which share their code, pay: a few seconds, for a gain a few per cent smaller."""
+    short = steps < 10_000
+    for module in [module for module in model.modules() if isinstance(module, Block)] if short else [model]:
+        module.compile()
+
+
+def validate(run, task, split, M_max, log):
+    """Evaluate the averaged weights with the M_max of this step, and show the first answers."""
+    halting = {"halt": run.options.halt, "confidence": run.options.confidence, "max_segments": M_max}
+    with torch.compiler.set_stance("force_eager"):  # as puzzles halt, the batch changes its size
+        result = evaluate([run.averaged], task, split, run.processes, **halting)
+        answers = answer([run.averaged], task, split[:4], **halting).predictions.numpy()
+    log.validated(result, boards_side_by_side(task, split[:4], answers))
+    return result
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
@@ -334,7 +298,7 @@ def train_command(given, processes):
         counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
         print(f"{task.name} {task.grid[0]}x{task.grid[1]}, {counts} puzzles; {config.model}, {parameters:,} "
               f"parameters, {steps} steps of batch {options.batch_size}; results in {out}", flush=True)
-    log = Log(out, run, steps)
+    log = Log(out, run, steps, options.quiet)
     with signals() as stop, log.bar:
         finished = train(run, task, splits, out, steps, log, stop)
     processes.wait()  # for rank 0, which writes the checkpoints
@@ -349,6 +313,9 @@ def train_command(given, processes):
     best = out / "best.pt" if run.best >= 0 else out / "last.pt"
     model, task, _ = load_model(best)
     report([model.to(processes.device)], task, splits["test"], out, processes, best, **thinking(options))
+    if processes.rank == 0 and not task.report:
+        print(f"the curves: {out / 'curves.png'}")
+        print(f"watch it think: python analyze.py steps --checkpoint {best}")
     return 0
 
 

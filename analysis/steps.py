@@ -17,7 +17,7 @@ from analysis.states import intermediate_predictions, record
 from hrm import solve
 from puzzles.task import DARK, GREY, VERMILLION
 from training.files import UserError
-from training.pictures import figure, to_image
+from training.pictures import board_lines, figure, to_image
 
 
 @dataclass
@@ -138,21 +138,6 @@ def animate(task, steps, path, seconds=0.5):
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
 
 
-BOLD, PLAIN = "\033[1m", "\033[0m"
-BLUE_TEXT, RED_TEXT, GREY_GROUND = "\033[38;5;33m", "\033[38;5;202m", "\033[48;5;240m"
-
-
-def board_lines(task, steps, board, before, colour):
-    """A board (S,) as lines of text; with `colour`, styled as in the pictures."""
-    rows, columns = task.grid
-    symbols, wrong = list(task.decode([board])[0]), task.wrong_cells(steps.inputs, board, steps.label)
-    for cell in range(len(board) if colour else 0):
-        style = RED_TEXT if wrong[cell] else BOLD if board[cell] == steps.inputs[cell] else BLUE_TEXT
-        ground = GREY_GROUND if board[cell] != before[cell] else ""
-        symbols[cell] = style + ground + symbols[cell] + PLAIN
-    return ["  " + " ".join(symbols[row * columns : (row + 1) * columns]) for row in range(rows)]
-
-
 def play(task, steps, file=None, seconds=0.3):
     """Print the boards one over the other as the model thinks, then the verdict. Where the output is no
     terminal (a file, a pipe): one below the other, without colours, at the end of each segment."""
@@ -165,7 +150,8 @@ def play(task, steps, file=None, seconds=0.3):
             line = f"segment {segment + 1}, update {update + 1}"
             if segment or ended:
                 line += f", confidence {steps.confidence[segment if ended else segment - 1]:.2f}"
-            lines = [line, *board_lines(task, steps, board, before, colour=live)]
+            board_text = board_lines(task, steps.inputs, board, steps.label, live, before)
+            lines = [line, *("  " + row.rstrip() for row in board_text)]
             back = f"\033[{len(lines)}A" if live and i else ""
             clear = "\033[K" if live else ""
             print(back + "\n".join(clear + line for line in lines), file=file, flush=True)
@@ -174,5 +160,6 @@ def play(task, steps, file=None, seconds=0.3):
         before = board
     if steps.segment < len(steps.confidence):
         print(f"the answer, from segment {steps.segment}:", file=file)
-        print("\n".join(board_lines(task, steps, steps.answer, steps.answer, colour=live)), file=file)
+        answer = board_lines(task, steps.inputs, steps.answer, steps.label, live)
+        print("\n".join("  " + row.rstrip() for row in answer), file=file)
     print(steps.verdict(), file=file, flush=True)

@@ -36,7 +36,7 @@ from data import load_splits, load_task, to_tensors
 from hrm import HRMConfig, Slots, Thinking, act_step, solve
 from puzzles import sudoku
 from puzzles.task import transform
-from train import EAGER_STEPS, Run, lr_scale, offers, puzzles, update
+from train import EAGER_STEPS, Run, compile_model, lr_scale, offers, puzzles, update
 from training import options as train_options
 from training.checkpoints import build, load_model, make_model
 from training.files import UserError
@@ -99,7 +99,7 @@ def bench_training(given, device, rounds, compare):
         names = ["compiled", "eager"]
     runs = {name: Run(options, config, task, split, processes) for name in names}
     if "compiled" in runs:
-        runs["compiled"].model.compile()
+        compile_model(runs["compiled"].model, options.steps or 10**9)
     parameters = sum(p.numel() for p in runs[names[0]].model.parameters())
     print(f"{parameters:,} parameters, batch {B}, {config.dtype}, halting {config.halting}, {device}, "
           f"{torch.get_num_threads()} threads", flush=True)

@@ -26,6 +26,7 @@ class Maze(Task):
     single path; kind="random" (see `random_mazes`) with size=30, min_path=110 is Maze-Hard."""
     name = "maze"
     symbols = "_# SGo"
+    in_text = {"#": "██", "o": "• "}
     default_options = {"kind": "perfect", "min_path": 0}
     unit = "length of the path (steps)"
 

@@ -42,6 +42,7 @@ class Task:
     name = ""  # what --task calls it
     symbols = "_"  # symbols[t] writes token t in a CSV file; token 0, PAD, is never written
     aliases = {}  # other ways to write a symbol
+    in_text = {}  # what a symbol looks like in the terminal: two characters (default: itself and a space)
     default_size = 9
     default_options = {}  # the constructor's other options; their defaults say their types
     unit = "rating"  # what `rating` counts

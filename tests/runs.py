@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 
 # Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration,
-# augmentation, a growing M_max, micro-batches, a learning rate that changes at every step.
+# augmentation, a growing M_max, micro-batches, both optimisers, a learning rate that changes at every step.
 TINY = """--task sudoku --size 4 --preset small --device cpu --hidden-size 16 --num-heads 2 --H-layers 1
     --L-layers 1 --inner-multiple 16 --puzzle-emb-ndim 20 --M-max 4 --grow-M-max 0.25 --exploration 0.5
-    --halting q --ema 0.9 --lr 3e-3 --warmup 5 --train-size 24 --val-size 6 --test-size 6 --batch-size 8
-    --accumulate 2 --steps 24 --eval-every 8 --save-every 3 --log-every 2""".split()
+    --halting q --ema 0.9 --optimizer muon --muon-lr 3e-3 --lr 3e-3 --warmup 5 --train-size 24 --val-size 6
+    --test-size 6 --batch-size 8 --accumulate 2 --steps 24 --eval-every 8 --save-every 3
+    --log-every 2""".split()
 
 
 def load(path):

@@ -11,22 +11,25 @@ from tqdm import tqdm
 
 from training.files import write_text, writing
 
-COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "cell", "exact", "segments", "q_halt_accuracy",
-           "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
-SHOWN = {"loss": "loss", "exact": "exact", "segments": "segments", "puzzles_per_s": "puzzles/s",
-         "val_exact": "val"}
+COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", "cell", "exact", "segments",
+           "q_halt_accuracy", "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
+SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "validation"}  # in the progress bar
 
 
 class Log:
     """Progress bar and metrics.csv. Figures are summed on the device and read when `read` is called."""
-    names = ("count", "accuracy", "exact_accuracy", "q_halt_accuracy", "segments")
+    names = ("count", "lm_loss", "accuracy", "exact_accuracy", "q_halt_accuracy", "segments")
 
-    def __init__(self, out, run, steps):
-        self.run, self.path, self.began = run, out / "metrics.csv", time.time() - run.seconds
-        self.sums, self.first_step = 0, run.step
+    def __init__(self, out, run, steps, quiet=False):
+        self.run, self.path, self.steps = run, out / "metrics.csv", steps
+        self.sums, self.first_step, self.row = 0, run.step, {}
+        self.clock = time.time()  # of the last `read`
+        self.pause, self.pace = 0.0, 0.0  # seconds not spent on steps since then; seconds a step takes
+        self.mine, self.quiet = run.processes.rank == 0, quiet
         self.bar = tqdm(total=steps, initial=run.step, desc=run.options.task, dynamic_ncols=True,
-                        disable=run.processes.rank > 0)
-        if run.processes.rank == 0:
+                        disable=quiet or not self.mine,
+                        bar_format="{desc} {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]")
+        if self.mine:
             lines = [",".join(COLUMNS)]
             if run.step and self.path.exists():  # resumed: forget what came after the checkpoint
                 for row in self.path.read_text().splitlines()[1:]:
@@ -43,29 +46,63 @@ class Log:
         run, steps = self.run, self.run.step - self.first_step
         asked = torch.full((1,), float(stop.is_set()), device=run.processes.device)
         run.processes.sum_([self.sums, asked])
-        loss, count, *sums = self.sums.tolist()
-        seconds = time.time() - self.began
-        self.row = {"step": run.step, "seconds": round(seconds, 1), "lr": run.options.lr * scale,
-                    "M_max": M_max, "loss": loss / steps / run.options.batch_size,
-                    "puzzles_per_s": count / max(seconds - run.seconds, 1e-9)}
+        loss, count, token_loss, *sums = self.sums.tolist()
+        now = time.time()
+        seconds, run.seconds = now - self.clock, run.seconds + now - self.clock
+        pace = (seconds - self.pause) / steps
+        self.pace = 0.7 * self.pace + 0.3 * pace if self.pace and not self.pause else pace
+        puzzles = steps * run.options.batch_size
+        self.row = {"step": run.step, "seconds": round(run.seconds, 1), "lr": run.options.lr * scale,
+                    "M_max": M_max, "loss": loss / puzzles, "token_loss": token_loss / puzzles,
+                    "q_loss": (loss - token_loss) / puzzles, "puzzles_per_s": count / max(seconds, 1e-9)}
         if count:  # else nothing halted: no mean to speak of
             means = [value / count for value in sums]
             self.row.update(zip(("cell", "exact", "q_halt_accuracy", "segments"), means))
-        run.seconds, self.sums, self.first_step = seconds, 0, run.step
+        self.clock, self.pause, self.sums, self.first_step = now, 0.0, 0, run.step
         self.bar.update(steps)
         self.show()
         return asked.item() > 0
 
-    def show(self):
-        shown = {label: f"{self.row[key]:.3g}" for key, label in SHOWN.items() if key in self.row}
-        self.bar.set_postfix(shown)
+    def left(self):
+        """Seconds of training to come, evaluations not counted."""
+        return round((self.steps - self.run.step) * self.pace)
 
-    def validated(self, result):
+    def show(self):
+        left = self.left()
+        shown = [f"{label} {self.row[key]:.3f}" for key, label in SHOWN.items() if key in self.row]
+        self.bar.set_postfix_str(", ".join([f"{left // 60}:{left % 60:02} left", *shown]))
+
+    @contextmanager
+    def doing(self, what):
+        """Say what takes time in place of training steps, and keep the bar's clock going meanwhile."""
+        began, done = time.time(), threading.Event()
+
+        def tick():
+            while not done.wait(1):
+                self.bar.refresh()
+
+        ticking = threading.Thread(target=tick, daemon=True)
+        self.bar.set_description_str(f"{self.run.options.task}, {what}")
+        ticking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticking.join()
+            self.pause += time.time() - began
+            self.bar.set_description_str(self.run.options.task)
+
+    def validated(self, result, boards):
+        """Show a result of `evaluate` (train.py); `boards`: answers drawn in characters."""
         self.row.update({f"val_{name}": result[name] for name in ("cell", "exact", "valid", "segments")})
         self.show()
+        if self.mine:
+            summary = (f"step {self.run.step} of {self.steps}: solves {result['exact']:.3f} of "
+                       f"{result['n']} validation puzzles, in {result['segments']:.1f} segments")
+            tqdm.write(summary if self.quiet else f"{boards}\n{summary}\n")
 
     def write_row(self):
-        if self.run.processes.rank == 0:
+        if self.mine:
             with writing(self.path), open(self.path, "a") as file:
                 file.write(",".join(str(self.row.get(name, "")) for name in COLUMNS) + "\n")
 

@@ -120,6 +120,10 @@ class Options:
     steps: int = option(None, "optimiser steps (default: as many as --epochs takes)", whole(1))
     epochs: int = option(20_000, "times that each training puzzle is offered", whole(1))
     batch_size: int = option(768, "ACT slots, in all processes together", whole(1))
+    optimizer: str = option("adam_atan2", "muon: Muon for the matrices of H and L, for short runs", None,
+                            ("adam_atan2", "muon"))
+    muon_lr: float = option(4e-3, "learning rate of Muon", number(0))
+    muon_weight_decay: float = option(0.01, "decoupled weight decay of Muon", number(0))
     lr: float = option(1e-4, "learning rate of Adam-atan2", number(1e-12))
     lr_end: float = option(1.0, "last learning rate as a share of --lr, on a cosine (1: constant)", number(0))
     warmup: int = option(2000, "steps over which the learning rates rise from 0", whole(0))
@@ -148,6 +152,7 @@ class Options:
     accumulate: int = option(1, "micro-batches per step, to save memory; the result is the same", whole(1))
     save_every: int = option(500, "steps between two checkpoints", whole(1))
     log_every: int = option(20, "steps between two rows of metrics.csv", whole(1))
+    quiet: bool = option(False, "no progress bar and no boards: one line for each evaluation")
 
 
 OPTIONS = {f.name: f for f in fields(Options)}
@@ -168,7 +173,8 @@ def parse(argv, description, prog="train.py"):
             elif f.type is list:
                 kind = {"nargs": "+"}
             default = "" if f.default in (None, "") else f" [{f.default}]"
-            group.add_argument(f"--{name.replace('_', '-')}", dest=name, **kind,
+            short = ["-q"] if name == "quiet" else []
+            group.add_argument(f"--{name.replace('_', '-')}", *short, dest=name, **kind,
                                help=f.metadata.get("help", "") + default)
     return vars(parser.parse_args(argv))
 

@@ -10,6 +10,7 @@ import torch
 from analysis import steps
 from data import load_task
 from hrm import solve
+from training import pictures
 from training.files import UserError
 
 GIVEN, ANSWER = "1..4.3..2..3.4.2", "1234432121433412"
@@ -126,8 +127,8 @@ def test_live_text():
     ]
     text = screen.getvalue()
     assert text.count("\033[5A") == 1  # the second board is printed over the first
-    assert steps.BOLD + "1" + steps.PLAIN in text
-    assert steps.BLUE_TEXT + steps.GREY_GROUND + "2" + steps.PLAIN in text
+    assert pictures.BOLD + "1 " + pictures.PLAIN in text
+    assert pictures.BLUE_TEXT + pictures.GREY_GROUND + "2 " + pictures.PLAIN in text
 
 
 def test_a_wrong_answer_is_said_to_be_wrong():
@@ -137,7 +138,7 @@ def test_a_wrong_answer_is_said_to_be_wrong():
     steps.play(task, said, screen, seconds=0)
     text = screen.getvalue()
     assert "WRONG after 1 segment, confidence σ(q_halt) = 0.75: the same digit twice" in text
-    assert steps.RED_TEXT + steps.GREY_GROUND + "3" in text and "solved" not in text
+    assert pictures.RED_TEXT + pictures.GREY_GROUND + "3" in text and "solved" not in text
     figure = steps.plot_steps(task, said)
     titles = [ax.get_title() for ax in figure.axes] + [figure.get_suptitle()]
     assert "the answer: WRONG" in titles and not any("solved" in title for title in titles)

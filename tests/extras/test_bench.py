@@ -9,7 +9,7 @@ import torch
 
 import train
 from extras import bench
-from hrm import CHOICES, HRM, HRMConfig, Linear, Slots, act_step, solve, swiglu_size
+from hrm import CHOICES, HRMConfig, Linear, Slots, act_step, solve, swiglu_size
 from training.checkpoints import make_model
 from training.options import exit_status
 
@@ -169,7 +169,7 @@ def test_compiled_training_has_the_same_losses(dtype, backend, tolerance):
 def test_training_begins_before_it_compiles(tmp_path, monkeypatch, capsys, resumed):
     """Where the compiled steps begin depends on the step alone, so that a resumed run computes the same."""
     compiled, steps = [], []
-    monkeypatch.setattr(HRM, "compile", lambda model: compiled.append(len(steps)))
+    monkeypatch.setattr(train, "compile_model", lambda model, many: compiled.append(len(steps)))
     original = train.update
     monkeypatch.setattr(train, "update", lambda *args: (steps.append(1), original(*args)))
     monkeypatch.chdir(tmp_path)

@@ -1,10 +1,12 @@
 """What a person sees of a run: Ctrl-C that saves, metrics.csv, the table."""
 
 import signal
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import train
 from tests.runs import TINY, assert_same_run, in_processes, how_to_go_on, load, signal_after
@@ -50,7 +52,7 @@ def test_a_resumed_run_forgets_the_rows_after_its_checkpoint(tmp_path):
 
 
 def test_metrics_that_cannot_be_written(tmp_path):
-    log = SimpleNamespace(run=run_at(1), path=tmp_path, row={"step": 1})
+    log = SimpleNamespace(mine=True, path=tmp_path, row={"step": 1})
     with pytest.raises(UserError, match="cannot write .*: Is a directory; .* make room"):
         Log.write_row(log)
 
@@ -75,3 +77,25 @@ def test_interval_solves_wilsons_equation(capsys):
         }
     )
     assert "exact            0.9470  (95 % interval 0.9313 to 0.9593)" in capsys.readouterr().out
+
+
+def test_the_time_left_counts_training_steps_alone(tmp_path, monkeypatch):
+    """10 steps in 5 s, then compiling for 30 s and 5 steps in 2.5 s: half a second each, 42 s for 85 more."""
+    clock = [0.0]
+    monkeypatch.setattr("training.log.time.time", lambda: clock[0])
+    run = run_at(0)
+    run.processes = SimpleNamespace(rank=0, device="cpu", sum_=lambda tensors: None)
+    run.options, run.seconds = SimpleNamespace(task="maze", batch_size=2, lr=1.0), 0.0
+    log = Log(tmp_path, run, 100, quiet=True)
+
+    def train(steps, seconds):
+        clock[0], run.step = clock[0] + seconds, run.step + steps
+        log.sums = torch.tensor([8.0, 4, 2, 4, 4, 4, 8])
+        log.read(threading.Event(), 1.0, 1)
+
+    train(10, 5.0)
+    assert log.row["loss"] == 8 / 20 and log.row["token_loss"] == 2 / 20 and log.row["q_loss"] == 6 / 20
+    with log.doing("compiling"):
+        clock[0] += 30
+    train(5, 2.5)
+    assert log.pace == 0.5 and log.left() == 42 and run.seconds == 37.5
