@@ -1,0 +1,316 @@
+// The two kinds of puzzle: how they are made, checked, and turned. As in puzzles/maze.py, sudoku.py and vote.py,
+// under their names. A puzzle and an answer are arrays of S tokens; token 0, PAD, never occurs.
+"use strict";
+
+/** Random numbers in [0, 1) that a seed repeats (mulberry32). */
+function random_numbers(seed) {
+  return () => {
+    seed = seed + 0x6D2B79F5 | 0;
+    let x = Math.imul(seed ^ seed >>> 15, seed | 1);
+    x ^= x + Math.imul(x ^ x >>> 7, x | 61);
+    return ((x ^ x >>> 14) >>> 0) / 2 ** 32;
+  };
+}
+
+function range(n) {
+  return Array.from({length: n}, (_, i) => i);
+}
+
+function shuffled(items, random) {
+  const order = items.map(item => [random(), item]);
+  return order.sort((a, b) => a[0] - b[0]).map(pair => pair[1]);
+}
+
+/** Apply a symmetry: cell[i] is where cell i comes from, token[t] what token t becomes. */
+function transform(row, {cell, token}) {
+  return Uint8Array.from(cell, from => token[row[from]]);
+}
+
+/** The inverse of `transform`. */
+function undo(row, {cell, token}) {
+  const before = new Uint8Array(row.length);
+  cell.forEach((from, i) => before[from] = token.indexOf(row[i]));
+  return before;
+}
+
+// ----------------------------------------------------------------------------------------------------- mazes
+const [PAD, WALL, OPEN, START, GOAL, PATH] = range(6);
+
+class Maze {
+  symbols = "_# SGo";
+  names = ["", "wall", "open", "S", "G", "path"];
+
+  constructor({size}) {
+    this.size = size;
+    this.aliases = {".": " "};
+  }
+
+  /** The cells beside a cell. */
+  neighbours(cell) {
+    const row = Math.floor(cell / this.size), column = cell % this.size, last = this.size - 1;
+    return [[row - 1, column], [row + 1, column], [row, column - 1], [row, column + 1]]
+      .filter(([r, c]) => Math.min(r, c) >= 0 && Math.max(r, c) <= last).map(([r, c]) => r * this.size + c);
+  }
+
+  /** Steps of a shortest way from S to G through passable cells; -1 if there is none. */
+  path_length(inputs, passable) {
+    const goal = inputs.indexOf(GOAL), steps = new Map([[inputs.indexOf(START), 0]]);
+    for (const [cell, distance] of steps) {  // a Map goes on over what is added meanwhile: breadth first
+      if (cell < 0 || cell === goal) break;
+      for (const next of this.neighbours(cell)) {
+        if (passable(next) && !steps.has(next)) steps.set(next, distance + 1);
+      }
+    }
+    return goal < 0 ? -1 : steps.get(goal) ?? -1;
+  }
+
+  /** An unchanged maze whose 'o' are one path from S to G, perhaps longer than needed. */
+  keeps_rules(inputs, answer) {
+    const unchanged = inputs.every((token, i) => (answer[i] === PATH ? OPEN : answer[i]) === token);
+    const marked = answer.filter(token => token === PATH).length;
+    return unchanged && this.path_length(inputs, cell => answer[cell] >= START) === marked + 1;
+  }
+
+  /** The path is a shortest one, too. */
+  check(inputs, answer) {
+    const shortest = this.path_length(inputs, cell => inputs[cell] !== WALL);
+    return this.keeps_rules(inputs, answer) && answer.filter(token => token === PATH).length + 1 === shortest;
+  }
+
+  /** Why this is no puzzle, or why the answer is wrong; "" if nothing is. */
+  problem(inputs, answer) {
+    const count = wanted => inputs.filter(token => token === wanted).length;
+    for (const [name, token] of [["S", START], ["G", GOAL]]) {
+      if (count(token) === 0) return `There is no ${name}: choose ${name} above, then a cell.`;
+      if (count(token) > 1) return `There is more than one ${name}.`;
+    }
+    if (count(PATH)) return "There are path cells in the question.";
+    if (this.path_length(inputs, cell => inputs[cell] !== WALL) < 0) {
+      return "There is no way from S to G: open a wall.";
+    }
+    if (!answer || this.check(inputs, answer)) return "";
+    if (inputs.some((token, i) => (answer[i] === PATH ? OPEN : answer[i]) !== token)) {
+      return "the path runs through walls, or the maze is changed";
+    }
+    return this.keeps_rules(inputs, answer) ? "there is a shorter path" : "that is not one path from S to G";
+  }
+
+  /** What makes a maze unlike those that the model learned from; "" if nothing does. */
+  note(inputs) {
+    const n = this.size, open = range(n * n).filter(i => inputs[i] !== WALL);
+    const odd = cell => Math.floor(cell / n) % 2 === 1 || cell % n % 2 === 1;
+    const border = cell => this.neighbours(cell).length < 4;
+    const edges = open.flatMap(i => this.neighbours(i).filter(j => j > i && inputs[j] !== WALL)).length;
+    const reached = new Set([inputs.indexOf(START)]);
+    for (const cell of reached) this.neighbours(cell).forEach(i => inputs[i] !== WALL && reached.add(i));
+    const loops = edges - open.length + 1;  // in a maze that hangs together
+    const learned = "The model learned from mazes";
+    if (open.some(i => border(i) || !odd(i))) return `${learned} with an outer wall and fixed pillars. Expect mistakes.`;
+    if (reached.size < open.length) return `${learned} without closed rooms. Expect mistakes.`;
+    if (loops > 0) return `${learned} without loops; this one has ${loops}. Expect mistakes, or build walls.`;
+    return "";
+  }
+
+  /** Path cells that cannot be right: on walls. */
+  wrong_cells(inputs, answer) {
+    return range(inputs.length).filter(i => answer[i] === PATH ? inputs[i] !== OPEN : answer[i] !== inputs[i]);
+  }
+
+  /** The k-th of the 8 rotations and reflections. */
+  view(k) {
+    const n = this.size, token = range(this.symbols.length);
+    const cell = range(n * n).map(i => {
+      let row = Math.floor(i / n), column = i % n;
+      for (let turn = 0; turn < k % 4; turn++) [row, column] = [column, n - 1 - row];
+      if (k % 8 >= 4) [row, column] = [column, row];
+      return row * n + column;
+    });
+    return {cell, token, name: ["as it is", "turned by 90°", "turned by 180°", "turned by 270°", "mirrored",
+                                "mirrored, turned by 90°", "mirrored, turned by 180°",
+                                "mirrored, turned by 270°"][k % 8]};
+  }
+
+  /** A perfect maze: rooms at odd coordinates, joined by Kruskal's algorithm, one path between any two. */
+  generate(random = Math.random) {
+    const n = this.size, inputs = new Uint8Array(n * n).fill(WALL);
+    const rooms = range(n * n).filter(i => Math.floor(i / n) % 2 && i % n % 2), component = new Map();
+    for (const room of rooms) inputs[room] = OPEN, component.set(room, room);
+    const walls = rooms.flatMap(a => [[a, a + 2], [a, a + 2 * n]]).filter(pair => component.has(pair[1]));
+    for (const [a, b] of shuffled(walls, random)) {
+      const [keep, drop] = [component.get(a), component.get(b)];
+      if (keep === drop) continue;
+      inputs[(a + b) / 2] = OPEN;
+      for (const room of rooms) if (component.get(room) === drop) component.set(room, keep);
+    }
+    const [start, goal] = shuffled(rooms, random);
+    inputs[start] = START, inputs[goal] = GOAL;
+    return inputs;
+  }
+
+  /** Nothing but the outer wall and the pillars that all its mazes have; S and G in opposite corners. */
+  empty() {
+    const n = this.size, inputs = Uint8Array.from(range(n * n), i => {
+      const row = Math.floor(i / n), column = i % n, edge = Math.min(row, column, n - 1 - row, n - 1 - column) === 0;
+      return edge || row % 2 === 0 && column % 2 === 0 ? WALL : OPEN;
+    });
+    inputs[n + 1] = START, inputs[(n - 1) * n - 2] = GOAL;
+    return inputs;
+  }
+}
+
+// --------------------------------------------------------------------------------------------------- Sudokus
+class Sudoku {
+  constructor({size, box}) {
+    this.size = size, this.box = box;
+    this.symbols = "_.123456789".slice(0, size + 2);
+    this.names = [...this.symbols].map((symbol, token) => token === 1 ? "blank" : symbol);
+    this.aliases = {"0": ".", "_": "."};
+    const [box_rows, box_columns] = box, unit = [[], [], []];
+    for (const cell of range(size * size)) {
+      const row = Math.floor(cell / size), column = cell % size;
+      const in_box = row - row % box_rows + Math.floor(column / box_columns);
+      [row, column, in_box].forEach((number, kind) => (unit[kind][number] ??= []).push(cell));
+    }
+    this.units = unit.flat();  // the rows, then the columns, then the boxes
+    this.units_of = range(size * size).map(cell => range(3 * size).filter(u => this.units[u].includes(cell)));
+    this.peers = this.units_of.map((of, cell) => of.flatMap(u => this.units[u]).filter(other => other !== cell));
+  }
+
+  /** The cells whose digit occurs twice in a row, column or box. */
+  violations(tokens) {
+    return range(tokens.length).filter(i => tokens[i] > 1 && this.peers[i].some(j => tokens[j] === tokens[i]));
+  }
+
+  /** Every cell filled, no rule broken, givens kept. */
+  check(inputs, answer) {
+    const kept = inputs.every((token, i) => token <= 1 || token === answer[i]);
+    return kept && answer.every(token => token > 1) && !this.violations(answer).length;
+  }
+
+  keeps_rules(inputs, answer) {
+    return this.check(inputs, answer);
+  }
+
+  problem(inputs, answer) {
+    const twice = tokens => {
+      const cell = this.violations(tokens)[0];
+      const unit = cell === undefined ? -1
+        : this.units.findIndex(u => u.includes(cell) && u.filter(i => tokens[i] === tokens[cell]).length > 1);
+      const kind = ["row", "column", "box"][Math.floor(unit / this.size)], number = unit % this.size + 1;
+      return unit < 0 ? "" : `${this.symbols[tokens[cell]]} stands twice in ${kind} ${number}`;
+    };
+    if (twice(inputs)) return `The digit ${twice(inputs)}.`;
+    if (!answer) return this.solutions(inputs, 1)?.length === 0 ? "This Sudoku has no solution." : "";
+    if (inputs.some((token, i) => token > 1 && token !== answer[i])) return "a given is changed";
+    if (answer.some(token => token <= 1)) return "the answer has blanks";
+    return twice(answer);
+  }
+
+  note(inputs) {
+    return this.uniqueness(inputs).trim();
+  }
+
+  /** A Sudoku should have one solution; this says so if it has more. */
+  uniqueness(inputs) {
+    return this.solutions(inputs, 2)?.length === 1 ? "" : " This Sudoku has more than one solution.";
+  }
+
+  wrong_cells(inputs, answer) {
+    const changed = range(inputs.length).filter(i => inputs[i] > 1 && inputs[i] !== answer[i]);
+    return [...new Set([...this.violations(answer), ...changed])];
+  }
+
+  /** At most `limit` solutions, by depth-first search on the blank with the fewest digits left; null if that
+   * takes more than `patience` guesses. */
+  solutions(inputs, limit, random = null, patience = 50000) {
+    const board = Uint8Array.from(inputs), found = [], all = (1 << this.size + 2) - 4;  // a bit for each token
+    const taken = new Uint16Array(this.units.length);  // by the digits in each row, column and box
+    const flip = (cell, token) => this.units_of[cell].forEach(unit => taken[unit] ^= 1 << token);
+    board.forEach((token, cell) => token > 1 && flip(cell, token));
+    const search = () => {
+      let cell = -1, options = 0, fewest = this.size + 1;
+      for (let i = 0; i < board.length && fewest > 1; i++) {
+        if (board[i] > 1) continue;
+        const [row, column, box] = this.units_of[i];
+        const free = all & ~(taken[row] | taken[column] | taken[box]);
+        let count = 0;
+        for (let bits = free; bits; bits &= bits - 1) count++;
+        if (count < fewest) cell = i, options = free, fewest = count;
+      }
+      if (cell < 0) return found.push(Uint8Array.from(board));
+      const tokens = range(this.size).map(d => d + 2).filter(token => options >> token & 1);
+      for (const token of random ? shuffled(tokens, random) : tokens) {
+        if (found.length >= limit || patience-- <= 0) break;
+        board[cell] = token, flip(cell, token);
+        search();
+        board[cell] = 1, flip(cell, token);
+      }
+    };
+    search();
+    return patience < 0 ? null : found;
+  }
+
+  /** Digits, bands, stacks and the lines in them are shuffled, and the board is perhaps transposed. */
+  view(k) {
+    const random = random_numbers(k), [box_rows, box_columns] = this.box, n = this.size;
+    if (k === 0) return {cell: range(n * n), token: range(n + 2), name: "as it is"};
+    const lines = per_band => shuffled(range(n / per_band), random)
+      .flatMap(band => shuffled(range(per_band), random).map(line => band * per_band + line));
+    const rows = lines(box_rows), columns = lines(box_columns);
+    const transposed = box_rows === box_columns && random() < 0.5;
+    const cell = rows.flatMap(row => columns.map(column => transposed ? column * n + row : row * n + column));
+    return {cell, token: [0, 1, ...shuffled(range(n).map(d => d + 2), random)],
+            name: `shuffled${transposed ? ", transposed" : ""}`};
+  }
+
+  /** A puzzle with one solution: a full board from which givens go in random order, as long as no other solution
+   * appears. That is a hard one. An easy one gets half of its blanks back. */
+  generate(easy, random = Math.random) {
+    const [solution] = this.solutions(this.empty(), 1, random), inputs = Uint8Array.from(solution);
+    for (const cell of shuffled(range(inputs.length), random)) {
+      inputs[cell] = 1;
+      if (this.solutions(inputs, 2)?.length !== 1) inputs[cell] = solution[cell];
+    }
+    const blanks = shuffled(range(inputs.length).filter(i => inputs[i] === 1), random);
+    for (const cell of easy ? blanks.slice(blanks.length / 2) : []) inputs[cell] = solution[cell];
+    return inputs;
+  }
+
+  empty() {
+    return new Uint8Array(this.size ** 2).fill(1);
+  }
+}
+
+function make_task(model) {
+  return model.task === "maze" ? new Maze(model) : new Sudoku(model);
+}
+
+// ----------------------------------------------------------------------------------------------------- votes
+/** Which of the proposals {answer, q_halt, valid} to give: the answer made most often, ties by the mean of
+ * σ(q_halt), among those that keep the rules if there are any. */
+function best_of(proposals) {
+  const score = ({answer, valid}) => {
+    const same = proposals.filter(other => other.answer.every((token, i) => token === answer[i]));
+    const mean = same.reduce((sum, other) => sum + sigmoid(other.q_halt), 0) / same.length;
+    return (valid ? proposals.length + 1 : 0) + same.length + 0.999 * mean;
+  };
+  const scores = proposals.map(score);
+  return scores.indexOf(Math.max(...scores));
+}
+
+function sigmoid(x) {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** What a person typed or pasted -> tokens (S,). Throws one clear line. */
+function encode(task, text) {
+  const cells = task.size ** 2;
+  let row = text.replace(/[\r\n]/g, "");
+  if (task instanceof Sudoku) row = row.replace(/[\s|+-]/g, "");
+  if (row.length !== cells) throw new Error(`That has ${row.length} characters; this board has ${cells} cells.`);
+  return Uint8Array.from(row, character => {
+    const token = task.symbols.indexOf(task.aliases[character] ?? character);
+    if (token < 1) throw new Error(`“${character}” is no symbol here; use ${task.symbols.slice(1)} only.`);
+    return token;
+  });
+}

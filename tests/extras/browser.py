@@ -1,0 +1,97 @@
+"""A browser for tests: Debian's Chromium, spoken to in WebDriver's plain HTTP through its chromedriver."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from urllib.error import URLError
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name for a reference to an element
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+
+
+class Browser:
+    """A headless window. `with Browser() as browser: browser.open(path)`."""
+
+    def __enter__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.address, self.driver = f"http://127.0.0.1:{port}", subprocess.Popen([DRIVER, f"--port={port}"], **quiet)
+        self.session = ""
+        try:
+            self.wait(lambda: self.ask("GET", "/status")["ready"])
+            flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+            wanted = {"browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": flags},
+                      "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+            made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            self.session = f"/session/{made['sessionId']}"
+        except BaseException:
+            self.driver.kill()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.ask("DELETE", "")
+        self.driver.terminate()
+        self.driver.wait()
+
+    def ask(self, method, path, content=None):
+        """One WebDriver command -> its value."""
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(self.address + self.session + path, data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from None
+
+    def open(self, path):
+        self.ask("POST", "/url", {"url": path.resolve().as_uri()})
+
+    def run(self, script, *arguments):
+        """What a piece of JavaScript returns in the page."""
+        return self.ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait(self, condition, seconds=60):
+        """Wait until condition() is true -> its value."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if value := condition():
+                    return value
+            except URLError:  # the driver is not there yet
+                pass
+            time.sleep(0.05)
+        raise TimeoutError(condition)
+
+    def find(self, selector):
+        return self.ask("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
+
+    def text(self, selector):
+        return self.ask("GET", f"/element/{self.find(selector)}/text")
+
+    def click(self, selector):
+        self.ask("POST", f"/element/{self.find(selector)}/click", {})
+
+    def type(self, selector, text):
+        self.ask("POST", f"/element/{self.find(selector)}/value", {"text": text})
+
+    def drag(self, *selectors):
+        """Press the mouse on the first element, draw it over the others, and let go."""
+        moves = [{"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": {ELEMENT: self.find(selector)}}
+                 for selector in selectors]
+        down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
+        mouse = {"type": "pointer", "id": "mouse", "actions": [moves[0], down, *moves[1:], up]}
+        self.ask("POST", "/actions", {"actions": [mouse]})
+
+    def log(self, kind):
+        """What was said since the last time: "browser" is the console, "performance" has all that was fetched."""
+        return self.ask("POST", "/se/log", {"type": kind})
+
+    def devtools(self, command, **parameters):
+        return self.ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
