@@ -1,9 +1,10 @@
-"""Models that think in the browser: one self-contained page, docs/play.html, out of the sources in extras/page/.
+r"""Models that think in the browser: one self-contained page, made of the sources in extras/page/.
 
-    python extras/page.py --checkpoint checkpoints/maze-9x9.pt checkpoints/sudoku-6x6.pt checkpoints/sudoku-9x9.pt
+    python extras/page.py --checkpoint checkpoints/maze-9x9.pt checkpoints/sudoku-6x6.pt \
+        checkpoints/sudoku-9x9.pt --out docs/play.html
 
-The page asks no server for anything and works from file://. The weights are float16 in base64: they stand in a
-JSON text, and what the browser does with them is written in hrm.js.
+The page asks no server for anything and works from file://. The weights are float16 in base64, in a JSON
+text; what the browser does with them is written in extras/page/hrm.js.
 """
 
 import base64
@@ -25,7 +26,8 @@ def pack(path):
     """A checkpoint -> all that the page needs to know of its model, as JSON can hold it."""
     model, task, options = load_model(path)
     if model.config.model != "hrm" or task.name not in ("maze", "sudoku"):
-        raise UserError(f"{path} is a {model.config.model} for {task.name}; the page knows HRM, and mazes and Sudokus")
+        raise UserError(f"{path} is a {model.config.model} for {task.name}; "
+                        f"the page knows HRM (--model hrm), and mazes and Sudokus")
     if getattr(task, "kind", "perfect") != "perfect":
         raise UserError(f"{path} was trained on {task.kind} mazes; the page makes perfect ones only")
     weights = {name: base64.b64encode(tensor.half().numpy().tobytes()).decode()
@@ -38,7 +40,7 @@ def pack(path):
 
 
 def build(paths, notebooks):
-    """Checkpoints -> the page: index.html, with a file for each [[name]] in it, and `notebooks` as their address."""
+    """Checkpoints -> the page: index.html with a file for each [[name]] in it. `notebooks`: their address."""
     parts = {file.name: file.read_text(encoding="utf-8").strip() for file in SOURCES.iterdir()}
     parts |= {"models.json": json.dumps([pack(path) for path in paths], indent=0), "notebooks": notebooks}
     return re.sub(r"\[\[(.+?)\]\]", lambda found: parts[found[1]], parts["index.html"]) + "\n"
@@ -46,13 +48,13 @@ def build(paths, notebooks):
 
 def main(argv=None):
     parser = Parser("extras/page.py", __doc__)
-    parser.add_argument("--checkpoint", nargs="+", required=True, help="of HRMs that were trained on mazes or Sudokus")
-    parser.add_argument("--notebooks", default="../notebooks", help="address of the folder that the page links to")
+    parser.add_argument("--checkpoint", nargs="+", required=True, help="of an HRM for mazes or Sudokus")
+    parser.add_argument("--notebooks", default="../notebooks", help="where its links look for them")
     parser.add_argument("--out", type=Path, default="docs/play.html")
     args = parser.parse_args(argv)
     page = build(args.checkpoint, args.notebooks)
     write_text(args.out, page)
-    print(f"{args.out}: {len(args.checkpoint)} models in {len(page.encode()) / 1e6:.2f} MB; open it in a browser")
+    print(f"{args.out}: {len(args.checkpoint)} models, {len(page.encode()) / 1e6:.2f} MB; open it in a browser")
 
 
 if __name__ == "__main__":

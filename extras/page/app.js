@@ -27,6 +27,7 @@ function element(name, attributes = {}, ...children) {
 }
 
 function say(text, kind = "", where = $("message")) {
+  if (where.textContent === text && where.className === kind) return;  // a screen reader would say it again
   where.textContent = text;
   where.className = kind;
 }
@@ -46,25 +47,26 @@ function place(cell) {
 const updates_per_segment = () => model.config.H_cycles * model.config.L_cycles;
 
 // ------------------------------------------------------------------------------------------- the board
-/** Fill an element with the cells of an empty board; those of a board that one plays on can have the focus. */
+/** Fill an element with the cells of an empty board; those of the board that one plays on have a role. */
 function make_board(board, cells_role) {
   board.style.setProperty("--n", task.size);
   board.replaceChildren(...range(task.size).map(row => {
     const cells = range(task.size).map(column => {
       const cell = element("div", {class: "cell", "data-cell": row * task.size + column});
       if (cells_role) cell.setAttribute("role", cells_role);
-      if (task.box && column + 1 < task.size && (column + 1) % task.box[1] === 0) cell.classList.add("right-edge");
-      if (task.box && row + 1 < task.size && (row + 1) % task.box[0] === 0) cell.classList.add("bottom-edge");
+      const ends = (at, length) => at + 1 < task.size && (at + 1) % length === 0;
+      if (task.box && ends(column, task.box[1])) cell.classList.add("right-edge");
+      if (task.box && ends(row, task.box[0])) cell.classList.add("bottom-edge");
       return cell;
     });
     return element("div", {role: cells_role ? "row" : "none"}, ...cells);
   }));
 }
 
-/** Draw an answer to `question`; `before`: mark what changed since then; probabilities shade a maze's path. */
+/** Draw an answer to `question`. `before`: mark what changed since; probabilities shade a maze's path. */
 function draw(board, question, answer, before = answer, probabilities = null) {
   const cells = board.querySelectorAll(".cell"), wrong = new Set(task.wrong_cells(question, answer));
-  const V = task.symbols.length, width = model.config.vocab_size;
+  const V = model.config.vocab_size;
   cells.forEach((cell, i) => {
     const token = answer[i], classes = cell.classList;
     const given = task instanceof Sudoku && question[i] > 1 && question[i] === token;
@@ -75,12 +77,13 @@ function draw(board, question, answer, before = answer, probabilities = null) {
     classes.toggle("given", given);
     classes.toggle("wrong", wrong.has(i));
     classes.toggle("changed", before[i] !== token);
-    if (probabilities) cell.style.setProperty("--p", probabilities[i * width + token]);
+    if (probabilities) cell.style.setProperty("--p", probabilities[i * V + token]);
     else cell.style.removeProperty("--p");
-    cell.textContent = end || task instanceof Sudoku && token > 1 && token < V ? task.symbols[token] : "";
+    const letter = task instanceof Sudoku ? token : [START, GOAL].includes(question[i]) ? question[i] : token;
+    cell.textContent = task.written(letter);
     if (cell.hasAttribute("role")) {
-      const what = `${task.names[token] || "nothing"}${given ? ", given" : ""}${wrong.has(i) ? ", wrong" : ""}`;
-      cell.setAttribute("aria-label", `${place(i)}: ${what}`);
+      const notes = (given ? ", given" : "") + (wrong.has(i) ? ", wrong" : "");
+      cell.setAttribute("aria-label", `${place(i)}: ${task.names[token] || "nothing"}${notes}`);
     }
   });
 }
@@ -111,7 +114,7 @@ function changed() {
   say("", "", $("verdict"));
   show();
   const problem = task.problem(inputs);
-  say(problem || task.note(inputs), problem ? "wrong" : "");
+  say(problem || task.note(inputs) || "Ready.", problem ? "wrong" : "");
 }
 
 /** Set a cell to a token; S and G move, as there is one of each. */
@@ -148,7 +151,8 @@ function move(event) {
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const n = task.size, row = Math.floor(looked / n), column = looked % n, digit = task.symbols.indexOf(event.key);
+  const n = task.size, row = Math.floor(looked / n), column = looked % n;
+  const digit = task.symbols.indexOf(event.key), end = {s: START, g: GOAL}[event.key.toLowerCase()];
   const erase = ["Backspace", "Delete", " ", "0", "."].includes(event.key);
   const arrows = {ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1],
                   ArrowRight: [row, column + 1], Home: [row, 0], End: [row, n - 1]};
@@ -160,7 +164,7 @@ function key(event) {
   else if (task instanceof Maze && [" ", "Enter"].includes(event.key)) {
     put(looked, inputs[looked] === WALL ? OPEN : WALL);
   } else if (task instanceof Maze && ["Backspace", "Delete"].includes(event.key)) put(looked, OPEN);
-  else if (task instanceof Maze && /^[sg]$/i.test(event.key)) put(looked, /s/i.test(event.key) ? START : GOAL);
+  else if (task instanceof Maze && end) put(looked, end);
   else return;
   event.preventDefault();
 }
@@ -229,7 +233,8 @@ function think() {
   play();
 }
 
-/** The segment, from 0, whose answer is given: that of the highest q_halt, or the last if it was to think on. */
+/** The segment, from 0, whose answer is given: that of the highest q_halt, or the last if it was to think
+ * on. */
 function best_segment() {
   return segments.findIndex(segment => segment.q_halt === solution.q_halt);
 }
@@ -254,7 +259,7 @@ function pause() {
 /** To the next or the last frame; by segments, to the next or the last end of one. */
 function step(direction) {
   const stride = $("stride").value === "segment" ? updates_per_segment() : 1, last = frames.length - 1;
-  const next = direction > 0 ? (Math.floor(shown / stride) + 1) * stride : (Math.ceil(shown / stride) - 1) * stride;
+  const next = stride * (direction > 0 ? Math.floor(shown / stride) + 1 : Math.ceil(shown / stride) - 1);
   const updates = solution ? last - 1 : last;
   if (direction > 0 && next > updates) shown = solution ? last : stride > 1 ? shown : last;
   else shown = Math.max(0, next);
@@ -290,95 +295,12 @@ function verdict() {
   return wrong ? [`✗ Wrong ${said}: ${wrong}.`, "wrong"] : [`✓ Solved ${said}.${many}`, "right"];
 }
 
-// ------------------------------------------------------------------------------------------- the charts
-/** Symbols of the cell that one looks at, with what the model gives each. */
-function show_odds() {
-  const frame = frames[shown], V = model.config.vocab_size;
-  $("looked").textContent = place(looked);
-  $("odds").replaceChildren(...range(task.symbols.length).slice(1).map(token => {
-    const p = frame.probabilities?.[looked * V + token];
-    const bar = element("span", {class: "track"}, element("i", {style: `width: ${100 * (p ?? 0)}%`}));
-    return element("li", {}, element("span", {}, task.names[token]), bar,
-                   element("span", {}, p === undefined ? "–" : percent(p)));
-  }));
-}
-
-const WIDTH = 420, HEIGHT = 150, LEFT = 34, BOTTOM = 24;
-
-function chart(figure, label, columns, ...shapes) {
-  const x = i => LEFT + (WIDTH - LEFT - 26) * i / columns;
-  figure.replaceChildren(element("svg:svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label},
-                                 ...shapes.flat()));
-  return x;
-}
-
-function line(x1, y1, x2, y2, kind) {
-  return element("svg:line", {x1, y1, x2, y2, class: kind});
-}
-
-function text(x, y, content, anchor = "middle", kind = "") {
-  return element("svg:text", {x, y, "text-anchor": anchor, class: kind}, content);
-}
-
-/** Points joined by lines, those after `now` faint. */
-function curve(points, now, kind) {
-  const joined = part => element("svg:polyline", {
-    points: part.map(point => `${point.x},${point.y}`).join(" "), class: kind + (part === points ? " later" : "")});
-  const dots = points.map(({i, x, y}) =>
-    element("svg:circle", {cx: x, cy: y, r: 2.6, class: kind + (i > now ? " later" : "")}));
-  return [joined(points), joined(points.filter(({i}) => i <= now)), ...dots];
-}
-
-function scale_x(i, columns) {
-  return LEFT + (WIDTH - LEFT - 26) * i / columns;
-}
-
-function show_confidence() {
-  const columns = Math.max(model.config.M_max, segments.length), now = frames[shown].segment;
-  const done = frames[shown].answer || frames[shown].update === updates_per_segment() ? now : now - 1;
-  const x = i => scale_x(i - 0.5, columns), y = p => 8 + (HEIGHT - BOTTOM - 8) * (1 - p);
-  const points = segments.map(({q_halt}, i) => ({i: i + 1, x: x(i + 1), y: y(sigmoid(q_halt))}));
-  const grid = [0, 0.5, 1].flatMap(p => [line(LEFT, y(p), WIDTH - 26, y(p), "axis"), text(LEFT - 6, y(p) + 4, p, "end")]);
-  const ticks = range(columns).map(i => text(x(i + 1), HEIGHT - 8, i + 1));
-  const limit = model.config.halting === "bce"
-    ? [line(LEFT, y(model.confidence), WIDTH - 26, y(model.confidence), "limit"),
-       text(WIDTH - 22, y(model.confidence) + 4, model.confidence, "start")] : [];
-  const values = segments.slice(0, done).map(({q_halt}) => sigmoid(q_halt).toFixed(2)).join(", ");
-  chart($("confidence"), `σ(q_halt) by segment: ${values || "no segment yet"}`, columns,
-        grid, ticks, limit, curve(points, done, "q"));
-}
-
-function show_movement() {
-  const T = model.config.L_cycles, film = frames.filter(frame => frame.moves && !frame.answer);
-  const columns = Math.max(model.config.M_max * updates_per_segment(), film.length);
-  const now = frames[shown].answer ? film.length : shown;
-  const all = film.flatMap(({moves}) => [moves.z_L, moves.z_H ?? moves.z_L]);
-  const low = Math.min(-1, Math.floor(Math.log10(Math.max(1e-6, Math.min(1, ...all))))), high = 1.2;
-  const x = i => scale_x(i, columns);
-  const y = value => 8 + (HEIGHT - BOTTOM - 8) * (high - Math.log10(Math.max(value, 1e-6))) / (high - low);
-  const points = state => film.flatMap(({moves}, i) =>
-    moves[state] === null ? [] : {i: i + 1, x: x(i + 1), y: y(moves[state])});
-  const powers = range(2 - low).map(i => 10 ** (low + i));
-  const grid = powers.flatMap(p => [line(LEFT, y(p), WIDTH - 26, y(p), "axis"), text(LEFT - 6, y(p) + 4, p, "end")]);
-  const ends = range(columns / updates_per_segment()).flatMap(segment => {
-    const at = x((segment + 1) * updates_per_segment() + 0.5), middle = x((segment + 0.5) * updates_per_segment() + 0.5);
-    return [line(at, 8, at, HEIGHT - BOTTOM, "dotted"), text(middle, HEIGHT - 8, segment + 1)];
-  });
-  const lines = ["z_L", "z_H"].flatMap(state => {
-    const drawn = points(state), last = drawn.at(-1);
-    const name = last ? [text(last.x + 7, last.y + (state === "z_H" ? -4 : 11), state, "start", state)] : [];
-    return [...curve(drawn, now, state), ...name];
-  });
-  const moves = film[now - 1]?.moves;
-  chart($("movement"), moves ? `After update ${now}, z_L moved by ${moves.z_L.toFixed(2)}`
-        + (moves.z_H === null ? "" : ` and z_H by ${moves.z_H.toFixed(2)}`) : "No update yet", columns, grid, ends, lines);
-}
-
 // --------------------------------------------------------------------------------------------- the votes
 function vote() {
   if (!ready()) return;
-  changed();
-  const asked = range(8).map(() => element("li", {}, element("div", {class: "board", role: "img"}), element("small")));
+  if (busy) changed();
+  const small = () => element("div", {class: "board", role: "img"});
+  const asked = range(8).map(() => element("li", {}, small(), element("small")));
   $("eight").replaceChildren(...asked);
   [$("chosen"), ...$("eight").querySelectorAll(".board")].forEach(board => {
     make_board(board);
@@ -391,12 +313,12 @@ function vote() {
   ask("vote", data => {
     if (data.kind === "vote") {
       proposals.push(data);
-      const board = asked[data.k].querySelector(".board"), [small] = asked[data.k].getElementsByTagName("small");
+      const [board, small] = asked[data.k].children;
       const right = task.check(inputs, data.answer);
       draw(board, inputs, data.answer);
       board.setAttribute("aria-label", task.problem(inputs, data.answer) || "right");
-      small.replaceChildren(element("b", {class: right ? "right" : "wrong-text"}, right ? "✓ right" : "✗ wrong"),
-                            `, ${percent(sigmoid(data.q_halt))} sure`, element("br"), data.name);
+      const mark = element("b", {class: right ? "right" : "wrong-text"}, right ? "✓ right" : "✗ wrong");
+      small.replaceChildren(mark, `, ${percent(sigmoid(data.q_halt))} sure`, element("br"), data.name);
       say(`Thinking … ${proposals.length} of 8`, "", $("verdict"));
     } else {
       busy = false;
@@ -408,13 +330,15 @@ function vote() {
 function show_choice(proposals, best, asked) {
   const {answer} = proposals[best], wrong = task.problem(inputs, answer);
   const same = proposals.map(other => other.answer.every((token, i) => token === answer[i]));
-  const alike = same.filter(Boolean).length, right = proposals.filter(p => task.check(inputs, p.answer)).length;
+  const alike = same.filter(Boolean).length;
+  const right = proposals.filter(proposal => task.check(inputs, proposal.answer)).length;
   same.forEach((it, k) => asked[k].classList.toggle("chosen", it));
   draw($("chosen"), inputs, answer);
   $("chosen").setAttribute("aria-label", wrong || "right");
-  say(wrong ? `✗ Wrong: ${wrong}. Given by ${alike} of 8; none is right.`.replace("none is right", right
-    ? `${right} right` : "none is right") : `✓ Solved. ${alike} of 8 views give this answer.`,
-      wrong ? "wrong" : "right", $("verdict"));
+  const others = right ? `${right} of the others are right` : "no view gives the right one";
+  const lost = `✗ Wrong: ${wrong}. ${alike} of 8 views give this answer; ${others}.`;
+  const won = `✓ Solved. ${alike} of 8 views give this answer.`;
+  say(wrong ? lost : won, wrong ? "wrong" : "right", $("verdict"));
 }
 
 // ------------------------------------------------------------------------------------------ starting up
@@ -424,20 +348,22 @@ function choose(next) {
   const maze = task instanceof Maze, {config} = model;
   document.body.className = model.task;
   $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
-  $("learned").textContent = model.train_size;
-  $("T").textContent = config.L_cycles === 2 ? "two" : config.L_cycles;
+  $("learned").textContent = model.train_size.toLocaleString("en");
+  $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
   $("rule").textContent = config.halting === "bce"
     ? `Above ${model.confidence}, the dashed line, the model stops. The answer is that of the surest segment.`
     : "It stops when stopping is worth more than going on.";
   $("views").textContent = maze
-    ? "A maze that is turned or mirrored is the same maze to us, but not to the model, which knows each cell by its "
-      + "place. It may fail on one view and solve another."
-    : "A Sudoku with its digits renamed and its rows and columns shuffled is the same puzzle to us, but not to the "
-      + "model, which knows each cell by its place. It may fail on one view and solve another.";
+    ? "To us, a maze that is turned or mirrored is the same maze."
+    : "To us, a Sudoku with its digits renamed and its rows and columns shuffled is the same puzzle.";
+  $("views").textContent += " To the model, which knows each cell by its place, it is another one: "
+    + "it may fail on one view and solve another.";
   $("keys").textContent = maze
-    ? "Click or drag to build walls and take them away; drag S and G. On the keyboard: arrows, space for a wall, S, G."
-    : "Choose a cell, then type or tap a digit. On the keyboard: arrows, digits, delete.";
-  $("text").placeholder = `${task.size ** 2} characters: ${maze ? "# wall, space or . open, S, G" : "digits, . for a blank"}`;
+    ? "Click or drag to build walls and take them away; drag S and G. "
+      + "On the keyboard: arrows, space for a wall, S, G. As text: # wall, . open, S, G."
+    : "Choose a cell, then type or tap a digit. "
+      + "On the keyboard: arrows, digits, delete. As text: digits, and . for a blank.";
+  $("text").placeholder = `${task.size ** 2} characters`;
   $("pad").replaceChildren(...(maze ? [] : range(task.size + 1).map(d => {
     const button = element("button", {type: "button", "aria-label": d ? d : "erase"}, d ? `${d}` : "⌫");
     button.onclick = () => (put(looked, d + 1), look_at(looked, true));
@@ -450,7 +376,8 @@ function choose(next) {
 
 function start() {
   $("choice").append(...models.map((each, i) => {
-    const radio = element("input", {type: "radio", name: "model", value: each.name, ...(i ? {} : {checked: ""})});
+    const radio = element("input", {type: "radio", name: "model", value: each.name});
+    radio.checked = i === 0;
     radio.onchange = () => choose(each);
     const kind = each.task === "maze" ? "Maze" : "Sudoku";
     return element("label", {}, radio, element("span", {}, `${kind} ${each.size}×${each.size}`));

@@ -1,14 +1,15 @@
 // The Hierarchical Reasoning Model in plain JavaScript: hrm.py's forward pass, under hrm.py's names.
 //
-// One puzzle at a time, so there is no batch. S tokens of a puzzle, P positions of the puzzle embedding before
-// them, D hidden size, V vocabulary; a state has rows = P+S. An array (rows, D) is a Float32Array, row after row.
-// What is needed again and again is allocated once, in `new HRM`: the loops create no garbage.
+// One puzzle at a time, so there is no batch. S tokens of a puzzle, P positions of the puzzle embedding
+// before them, D hidden size, V vocabulary; a state has rows = P+S. An array (rows, D) is a Float32Array, row
+// after row. What is needed again and again is allocated once, in `new HRM`: the loops create no garbage.
 "use strict";
 
 // ------------------------------------------------------------------------------ the parts of a Transformer
-/** out (rows, m) = x (rows, n) · weightᵀ, weight (m, n). Nearly all of the time is spent here. Two rows and four
- * outputs are done together: eight sums stay in registers, and a number that was loaded is used several times.
- * The last block is moved back until it fits: it computes some results twice, and needs no code of its own. */
+/** out (rows, m) = x (rows, n) · weightᵀ, weight (m, n). Nearly all of the time is spent here. Two rows and
+ * four outputs are done together: eight sums stay in registers, and a number that was loaded is used
+ * several times. The last block is moved back until it fits: it computes some results twice, and needs no
+ * code of its own. */
 function linear(out, x, weight, rows, n, m) {
   for (let i = 0; i < m; i += 4) {
     const o = Math.min(i, m - 4);
@@ -55,15 +56,16 @@ function softmax(x, n, scale = 1) {
   }
 }
 
-/** Cosine and sine of the rotary angles, each (P+S, head_size/2), or null in a model that has none. "rope" turns a
- * pair of dimensions with the position in the row of tokens, "rope2d" half of the pairs with the cell's row and
- * half with its column. The puzzle embedding stands at row 0, column 0, off the grid. */
+/** Cosine and sine of the rotary angles, each (P+S, head_size/2), or null in a model that has none. "rope"
+ * turns a pair of dimensions with the position in the row of tokens, "rope2d" half of the pairs with the
+ * cell's row and half with its column. The puzzle embedding stands at row 0, column 0, off the grid. */
 function rope_tables(config, P, head_size) {
   if (config.positions === "learned") return null;
   const rows = P + config.seq_len, pairs = head_size / 2, side = Math.sqrt(config.seq_len);
   const cos = new Float32Array(rows * pairs), sin = new Float32Array(rows * pairs);
   for (let r = 0; r < rows; r++) {
-    const cell = r - P, row = cell < 0 ? 0 : Math.floor(cell / side) + 1, column = cell < 0 ? 0 : cell % side + 1;
+    const cell = r - P, off_grid = cell < 0;
+    const row = off_grid ? 0 : Math.floor(cell / side) + 1, column = off_grid ? 0 : cell % side + 1;
     for (let i = 0; i < pairs; i++) {
       const flat = !config.positions.includes("2d"), half = pairs / 2;
       const place = flat ? r : i < half ? row : column;
@@ -139,11 +141,13 @@ class HRM {
   constructor(config, state) {
     const D = config.hidden_size, P = Math.ceil(config.puzzle_emb_ndim / D), rows = P + config.seq_len;
     const head_size = D / config.num_heads, inner = state["L.blocks.0.mlp.down.weight"].length / D;
-    Object.assign(this, {config, state, D, P, rows, head_size, inner, rope: rope_tables(config, P, head_size)});
-    const blocks = (name, layers) => Array.from({length: layers}, (_, i) => ({
-      qkv: state[`${name}.blocks.${i}.attention.qkv.weight`], out: state[`${name}.blocks.${i}.attention.out.weight`],
-      gate_up: state[`${name}.blocks.${i}.mlp.gate_up.weight`], down: state[`${name}.blocks.${i}.mlp.down.weight`],
-    }));
+    const rope = rope_tables(config, P, head_size);
+    Object.assign(this, {config, state, D, P, rows, head_size, inner, rope});
+    const blocks = (name, layers) => Array.from({length: layers}, (_, i) => {
+      const weight = part => state[`${name}.blocks.${i}.${part}.weight`];
+      return {qkv: weight("attention.qkv"), out: weight("attention.out"),
+              gate_up: weight("mlp.gate_up"), down: weight("mlp.down")};
+    });
     this.H = blocks("H", config.H_layers), this.L = blocks("L", config.L_layers);
     const widths = {qkv: 3 * D, q: head_size, k: head_size, v_T: head_size, scores: rows, mixed: head_size,
                     all_mixed: D, gate_up: 2 * inner, gated: inner, change: D};
@@ -162,9 +166,10 @@ class HRM {
     const {D, P} = this, x = new Float32Array(this.rows * D), table = this.state["tokens.weight"];
     x.set(this.state.puzzle_emb?.subarray(0, this.config.puzzle_emb_ndim) ?? []);
     inputs.forEach((token, i) => x.set(table.subarray(token * D, (token + 1) * D), (P + i) * D));
-    const learned = this.config.positions.includes("learned");  // divided by √2: the variance of one embedding
+    const learned = this.config.positions.includes("learned");
     if (learned) add(x, this.state["positions.weight"]);
-    return x.map(value => value * Math.sqrt(learned ? D / 2 : D));
+    const scale = Math.sqrt(learned ? D / 2 : D);  // 1/√2 keeps the variance of one embedding
+    return x.map(value => value * scale);
   }
 
   /** N·T updates of L and N of H (paper, figure 4). `watch` sees the state after each update of L. */
@@ -190,12 +195,14 @@ class HRM {
   }
 
   q_head(z_H) {
-    const weight = this.state["q_head.weight"], [q_halt, q_continue] = this.state["q_head.bias"].map(
-      (bias, o) => z_H.subarray(0, this.D).reduce((sum, value, i) => sum + value * weight[o * this.D + i], bias));
-    return {q_halt, q_continue};
+    const weight = this.state["q_head.weight"], [q_halt, q_continue] = this.state["q_head.bias"];
+    const first = z_H.subarray(0, this.D);  // reads the first position only
+    const product = row => first.reduce((sum, value, i) => sum + value * weight[row * this.D + i], 0);
+    return {q_halt: q_halt + product(0), q_continue: q_continue + product(1)};
   }
 
-  /** Is stopping worth more than going on? With "bce": is the answer right with a probability above `confidence`? */
+  /** Is stopping worth more than going on? With "bce": is the answer right with a probability above
+   * `confidence`? */
   wants_to_halt(q_halt, q_continue, confidence = 0.5) {
     return q_halt > (this.config.halting === "q" ? q_continue : Math.log(confidence / (1 - confidence)));
   }
@@ -210,8 +217,9 @@ function argmax(logits, V) {
   });
 }
 
-/** Think about a puzzle (S,) for up to `max_segments`, until the Q-head says stop; the answer is the one with the
- * highest q_halt on the way. halt=false: think to the end, and answer then. `after_segment` is told of each. */
+/** Think about a puzzle (S,) for up to `max_segments`, until the Q-head says stop; the answer is the one
+ * with the highest q_halt on the way. halt=false: think to the end, and answer then. `after_segment` is
+ * told of each. */
 function solve(model, inputs, {max_segments = model.config.M_max, halt = true, confidence = 0.5, watch,
                                after_segment} = {}) {
   const z = model.initial_state(), x = model.input_network(inputs);

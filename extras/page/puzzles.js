@@ -1,5 +1,5 @@
-// The two kinds of puzzle: how they are made, checked, and turned. As in puzzles/maze.py, sudoku.py and vote.py,
-// under their names. A puzzle and an answer are arrays of S tokens; token 0, PAD, never occurs.
+// The two kinds of puzzle: how they are made, checked, and turned. As in puzzles/maze.py, sudoku.py and
+// vote.py, under their names. A puzzle and an answer are arrays of S tokens; token 0, PAD, never occurs.
 "use strict";
 
 /** Random numbers in [0, 1) that a seed repeats (mulberry32). */
@@ -90,9 +90,15 @@ class Maze {
     }
     if (!answer || this.check(inputs, answer)) return "";
     if (inputs.some((token, i) => (answer[i] === PATH ? OPEN : answer[i]) !== token)) {
-      return "the path runs through walls, or the maze is changed";
+      const through = answer.some((token, i) => token === PATH && inputs[i] === WALL);
+      return through ? "the path runs through a wall" : "the answer changes the maze";
     }
     return this.keeps_rules(inputs, answer) ? "there is a shorter path" : "that is not one path from S to G";
+  }
+
+  /** What stands in a cell of the board. */
+  written(token) {
+    return token === START || token === GOAL ? this.symbols[token] : "";
   }
 
   /** What makes a maze unlike those that the model learned from; "" if nothing does. */
@@ -105,15 +111,18 @@ class Maze {
     for (const cell of reached) this.neighbours(cell).forEach(i => inputs[i] !== WALL && reached.add(i));
     const loops = edges - open.length + 1;  // in a maze that hangs together
     const learned = "The model learned from mazes";
-    if (open.some(i => border(i) || !odd(i))) return `${learned} with an outer wall and fixed pillars. Expect mistakes.`;
+    if (open.some(i => border(i) || !odd(i))) {
+      return `${learned} with an outer wall and pillars at even places. Expect mistakes.`;
+    }
     if (reached.size < open.length) return `${learned} without closed rooms. Expect mistakes.`;
     if (loops > 0) return `${learned} without loops; this one has ${loops}. Expect mistakes, or build walls.`;
     return "";
   }
 
-  /** Path cells that cannot be right: on walls. */
+  /** Path cells on walls, and cells that the answer changes. */
   wrong_cells(inputs, answer) {
-    return range(inputs.length).filter(i => answer[i] === PATH ? inputs[i] !== OPEN : answer[i] !== inputs[i]);
+    const wrong = (token, i) => token === PATH ? inputs[i] !== OPEN : token !== inputs[i];
+    return range(inputs.length).filter(i => wrong(answer[i], i));
   }
 
   /** The k-th of the 8 rotations and reflections. */
@@ -150,7 +159,8 @@ class Maze {
   /** Nothing but the outer wall and the pillars that all its mazes have; S and G in opposite corners. */
   empty() {
     const n = this.size, inputs = Uint8Array.from(range(n * n), i => {
-      const row = Math.floor(i / n), column = i % n, edge = Math.min(row, column, n - 1 - row, n - 1 - column) === 0;
+      const row = Math.floor(i / n), column = i % n;
+      const edge = Math.min(row, column, n - 1 - row, n - 1 - column) === 0;
       return edge || row % 2 === 0 && column % 2 === 0 ? WALL : OPEN;
     });
     inputs[n + 1] = START, inputs[(n - 1) * n - 2] = GOAL;
@@ -173,12 +183,14 @@ class Sudoku {
     }
     this.units = unit.flat();  // the rows, then the columns, then the boxes
     this.units_of = range(size * size).map(cell => range(3 * size).filter(u => this.units[u].includes(cell)));
-    this.peers = this.units_of.map((of, cell) => of.flatMap(u => this.units[u]).filter(other => other !== cell));
+    const others = (units, cell) => units.flatMap(u => this.units[u]).filter(other => other !== cell);
+    this.peers = this.units_of.map(others);
   }
 
   /** The cells whose digit occurs twice in a row, column or box. */
   violations(tokens) {
-    return range(tokens.length).filter(i => tokens[i] > 1 && this.peers[i].some(j => tokens[j] === tokens[i]));
+    const twice = i => tokens[i] > 1 && this.peers[i].some(j => tokens[j] === tokens[i]);
+    return range(tokens.length).filter(twice);
   }
 
   /** Every cell filled, no rule broken, givens kept. */
@@ -206,6 +218,10 @@ class Sudoku {
     return twice(answer);
   }
 
+  written(token) {
+    return token > 1 ? this.symbols[token] ?? "" : "";
+  }
+
   note(inputs) {
     return this.uniqueness(inputs).trim();
   }
@@ -223,7 +239,8 @@ class Sudoku {
   /** At most `limit` solutions, by depth-first search on the blank with the fewest digits left; null if that
    * takes more than `patience` guesses. */
   solutions(inputs, limit, random = null, patience = 50000) {
-    const board = Uint8Array.from(inputs), found = [], all = (1 << this.size + 2) - 4;  // a bit for each token
+    const board = Uint8Array.from(inputs), found = [];
+    const all = (1 << this.size + 2) - 4;  // a bit for each token but PAD and blank
     const taken = new Uint16Array(this.units.length);  // by the digits in each row, column and box
     const flip = (cell, token) => this.units_of[cell].forEach(unit => taken[unit] ^= 1 << token);
     board.forEach((token, cell) => token > 1 && flip(cell, token));
@@ -263,8 +280,8 @@ class Sudoku {
             name: `shuffled${transposed ? ", transposed" : ""}`};
   }
 
-  /** A puzzle with one solution: a full board from which givens go in random order, as long as no other solution
-   * appears. That is a hard one. An easy one gets half of its blanks back. */
+  /** A puzzle with one solution: a full board from which givens go in random order, as long as no other
+   * solution appears. That is a hard one. An easy one gets half of its blanks back. */
   generate(easy, random = Math.random) {
     const [solution] = this.solutions(this.empty(), 1, random), inputs = Uint8Array.from(solution);
     for (const cell of shuffled(range(inputs.length), random)) {
@@ -307,7 +324,9 @@ function encode(task, text) {
   const cells = task.size ** 2;
   let row = text.replace(/[\r\n]/g, "");
   if (task instanceof Sudoku) row = row.replace(/[\s|+-]/g, "");
-  if (row.length !== cells) throw new Error(`That has ${row.length} characters; this board has ${cells} cells.`);
+  if (row.length !== cells) {
+    throw new Error(`That has ${row.length} characters; this board has ${cells} cells.`);
+  }
   return Uint8Array.from(row, character => {
     const token = task.symbols.indexOf(task.aliases[character] ?? character);
     if (token < 1) throw new Error(`“${character}” is no symbol here; use ${task.symbols.slice(1)} only.`);

@@ -1,5 +1,5 @@
-// The worker: computes in the background what the page asks for, and tells it step by step. It is made of hrm.js,
-// puzzles.js and this file. A job that is no longer wanted ends with its worker.
+// The worker: computes in the background what the page asks for, and tells it step by step. It is made of
+// hrm.js, puzzles.js and this file. A job that is no longer wanted ends with its worker.
 "use strict";
 
 let known = null, model = null;  // the model that was asked for last
@@ -24,8 +24,9 @@ function moved(z, before, D) {
   return sum * D / z.length;
 }
 
-/** Think about a puzzle; after each update of L, the page hears what the model would answer now: one H-update more,
- * on the side, which the state does not see (paper, figure 7). After T of them, that is what H does itself. */
+/** Think about a puzzle; after each update of L, the page hears what the model would answer now: one
+ * H-update more, on the side, which the state does not see (paper, figure 7). After T of them, that is
+ * what H does itself. */
 function think(description, inputs, halt) {
   const {config, D} = model, z = model.initial_state();
   const before = {z_H: z.z_H, z_L: z.z_L}, on_the_side = new Float32Array(z.z_H.length);

@@ -21,8 +21,8 @@ class Browser:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.address, self.driver = f"http://127.0.0.1:{port}", subprocess.Popen([DRIVER, f"--port={port}"], **quiet)
-        self.session = ""
+        self.driver = subprocess.Popen([DRIVER, f"--port={port}"], **quiet)
+        self.address, self.session = f"http://127.0.0.1:{port}", ""
         try:
             self.wait(lambda: self.ask("GET", "/status")["ready"])
             flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
@@ -83,14 +83,14 @@ class Browser:
 
     def drag(self, *selectors):
         """Press the mouse on the first element, draw it over the others, and let go."""
-        moves = [{"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": {ELEMENT: self.find(selector)}}
-                 for selector in selectors]
+        over = [{ELEMENT: self.find(selector)} for selector in selectors]
+        moves = [{"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": each} for each in over]
         down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
         mouse = {"type": "pointer", "id": "mouse", "actions": [moves[0], down, *moves[1:], up]}
         self.ask("POST", "/actions", {"actions": [mouse]})
 
     def log(self, kind):
-        """What was said since the last time: "browser" is the console, "performance" has all that was fetched."""
+        """What is new in a log: "browser" is the console, "performance" tells what was fetched."""
         return self.ask("POST", "/se/log", {"type": kind})
 
     def devtools(self, command, **parameters):
