@@ -35,7 +35,6 @@ def pack(path):
     return {"name": f"{task.name}-{task.size}x{task.size}", "task": task.name, "size": task.size,
             "box": getattr(task, "box", None), "confidence": options.get("confidence", 0.5),
             "parameters": sum(weights.numel() for weights in model.parameters()),
-            "train_size": options.get("train_size"),
             "config": vars(model.config), "weights": weights}
 
 
@@ -54,7 +53,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     page = build(args.checkpoint, args.notebooks)
     write_text(args.out, page)
-    print(f"{args.out}: {len(args.checkpoint)} models, {len(page.encode()) / 1e6:.2f} MB; open it in a browser")
+    megabytes = len(page.encode()) / 1e6
+    print(f"{args.out}: {len(args.checkpoint)} models, {megabytes:.2f} MB; open it in a browser")
 
 
 if __name__ == "__main__":

@@ -348,7 +348,6 @@ function choose(next) {
   const maze = task instanceof Maze, {config} = model;
   document.body.className = model.task;
   $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
-  $("learned").textContent = model.train_size.toLocaleString("en");
   $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
   $("rule").textContent = config.halting === "bce"
     ? `Above ${model.confidence}, the dashed line, the model stops. The answer is that of the surest segment.`
@@ -371,7 +370,7 @@ function choose(next) {
   })));
   $("board").setAttribute("aria-label", `${maze ? "Maze" : "Sudoku"}, ${task.size} by ${task.size}`);
   make_board($("board"), "gridcell");
-  new_puzzle(kept[model.name] ?? (maze ? task.generate() : task.generate(true)));
+  new_puzzle(kept[model.name] ?? (maze ? task.generate() : task.generate(Math.random, true)));
 }
 
 function start() {
@@ -384,6 +383,7 @@ function start() {
   }));
   $("board").addEventListener("pointerdown", press);
   $("board").addEventListener("keydown", key);
+  $("board").addEventListener("focusin", event => look_at(Number(event.target.dataset.cell)));
   addEventListener("pointermove", move);
   addEventListener("pointerup", () => drag = null);
   addEventListener("pointercancel", () => drag = null);
@@ -399,8 +399,8 @@ function start() {
   $("think").onclick = think;
   $("on").onchange = changed;
   $("another").onclick = () => new_puzzle(task.generate());
-  $("easy").onclick = () => new_puzzle(task.generate(true));
-  $("hard").onclick = () => new_puzzle(task.generate(false));
+  $("easy").onclick = () => new_puzzle(task.generate(Math.random, true));
+  $("hard").onclick = () => new_puzzle(task.generate());
   $("clear").onclick = () => new_puzzle(task.empty());
   $("vote").onclick = vote;
   choose(models[0]);

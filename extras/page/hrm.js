@@ -161,7 +161,7 @@ class HRM {
     return {z_H: everywhere(this.state.H_init), z_L: everywhere(this.state.L_init)};
   }
 
-  /** x̃ = √D · E[token] (P+S, D), the puzzle embedding (of puzzle 0: the only one) in front as P positions. */
+  /** x̃ = √D · E[token] (P+S, D), the puzzle embedding in front as P positions. */
   input_network(inputs) {
     const {D, P} = this, x = new Float32Array(this.rows * D), table = this.state["tokens.weight"];
     x.set(this.state.puzzle_emb?.subarray(0, this.config.puzzle_emb_ndim) ?? []);

@@ -282,7 +282,7 @@ class Sudoku {
 
   /** A puzzle with one solution: a full board from which givens go in random order, as long as no other
    * solution appears. That is a hard one. An easy one gets half of its blanks back. */
-  generate(easy, random = Math.random) {
+  generate(random = Math.random, easy = false) {
     const [solution] = this.solutions(this.empty(), 1, random), inputs = Uint8Array.from(solution);
     for (const cell of shuffled(range(inputs.length), random)) {
       inputs[cell] = 1;
