@@ -36,7 +36,7 @@ in_browser = pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISS
 in_node = pytest.mark.skipif(not NODE, reason="no node here; on Debian: apt-get install nodejs")
 
 
-# ---------------------------------------------------------------------------------------------- how it is made
+# --------------------------------------------------------------------------------------------- how it is made
 def test_the_committed_page_is_what_its_sources_make():
     command = "python extras/page.py --checkpoint " + " ".join(f"checkpoints/{name}.pt" for name in NAMES)
     same = page.build(CHECKPOINTS, "../notebooks") == PLAY.read_text(encoding="utf-8")
@@ -90,8 +90,9 @@ def test_contrast_is_enough_to_read(scheme):
         linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
         return linear @ [0.2126, 0.7152, 0.0722]
 
-    text = {"ground": "ink soft link wrong right z_H z_L", "panel": "ink", "open": "ink answer", "end": "white",
-            "changed": "answer ink", "wrong-ground": "wrong", "ink": "ground", "link": "ground", "wrong": "ground"}
+    text = {"ground": "ink soft link wrong right z_H z_L", "panel": "ink", "open": "ink answer",
+            "end": "white", "changed": "answer ink", "wrong-ground": "wrong",
+            **dict.fromkeys(("ink", "link", "wrong"), "ground")}
     pairs = [(name, ground, 4.5) for ground, names in text.items() for name in names.split()]
     for name, ground, least in [*pairs, ("control", "ground", 3), ("focus", "ground", 3)]:
         low, high = sorted((luminance(name), luminance(ground)))
@@ -110,8 +111,8 @@ def javascript(function, given):
         console.log(JSON.stringify(({function})(models, given)));"""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "program.js").write_text(program, encoding="utf-8")
-        done = subprocess.run([NODE, Path(folder, "program.js")], input=json.dumps(given), check=True, text=True,
-                              stdout=subprocess.PIPE)
+        command = [NODE, Path(folder, "program.js")]
+        done = subprocess.run(command, input=json.dumps(given), check=True, text=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
 
@@ -184,7 +185,8 @@ def test_rules_views_and_new_puzzles_are_those_of_python(both):
         const task = make_task(m), views = range(8).map(k => task.view(k)), {inputs, answers} = given[i];
         const q_halt = answers.map((_, k) => Math.sin(k));
         return {
-            checks: answers.map((answer, k) => [task.check(inputs[k], answer), task.keeps_rules(inputs[k], answer)]),
+            checks: answers.map((answer, k) =>
+                [task.check(inputs[k], answer), task.keeps_rules(inputs[k], answer)]),
             problems: answers.map((answer, k) => task.problem(inputs[k], answer) === ""),
             views, there: views.map(view => [...transform(answers[0], view)]),
             back: views.map(view => [...undo(transform(answers[1], view), view)]),
@@ -201,7 +203,8 @@ def test_rules_views_and_new_puzzles_are_those_of_python(both):
         assert result["problems"] == checks[:, 0].tolist()
         cell, token = (np.array([view[part] for view in result["views"]]) for part in ("cell", "token"))
         seen = transform(np.repeat(answers[:1], 8, axis=0), cell, token.astype(np.uint8))
-        assert (seen == result["there"]).all() and task.check(transform(inputs[[0] * 8], cell, token), seen).all()
+        assert (seen == result["there"]).all()
+        assert task.check(transform(inputs[[0] * 8], cell, token), seen).all()
         assert len(np.unique(cell, axis=0)) == 8 and (cell[0] == np.arange(task.seq_len)).all()
         assert (np.array(result["back"]) == answers[1]).all()
         assert (undo(seen, cell, token) == answers[0]).all()
@@ -215,8 +218,9 @@ def test_rules_views_and_new_puzzles_are_those_of_python(both):
             assert givens[:2].min() > givens[2:].max(), "the easy ones have more givens"
 
 
-# ------------------------------------------------------------------------------------------------ in a browser
-MAZE = "#########" "#S..#...#" "#.#.#.#.#" "#.#...#.#" "#.#####.#" "#.#.....#" "#.#.#####" "#.#....G#" "#########"
+# ----------------------------------------------------------------------------------------------- in a browser
+MAZE = ("#########" "#S..#...#" "#.#.#.#.#" "#.#...#.#" "#.#####.#"
+        "#.#.....#" "#.#.#####" "#.#....G#" "#########")
 SUDOKU = "1....." "..3..." "......" "4..1.." "......" "......"
 
 
@@ -295,7 +299,8 @@ def test_draw_a_maze_think_and_go_back(browser):
     assert board(browser) == [names[token] for token in inputs[0]]
     browser.click("#forward")
     assert browser.text("#where") == "segment 1, update 1"
-    odds = browser.run("return [...document.querySelectorAll('#odds i')].map(bar => parseFloat(bar.style.width))")
+    bars = browser.run("return [...document.querySelectorAll('#odds i')].map(bar => bar.style.width)")
+    odds = [float(width.removesuffix("%")) for width in bars]
     assert sum(odds) == pytest.approx(100, abs=0.1) and len(odds) == 5
 
 
@@ -331,8 +336,8 @@ def test_no_sideways_scrolling_no_error_and_nothing_fetched(browser):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 768}
         browser.devtools("Emulation.setDeviceMetricsOverride", **size)
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), width
-    unnamed = browser.run("""return [...document.querySelectorAll("button, input, select")].filter(control =>
-        !control.labels?.length && !control.ariaLabel && !control.textContent.trim()).map(c => c.outerHTML)""")
+    unnamed = browser.run("""return [...document.querySelectorAll("button, input, select")]
+        .filter(c => !c.labels?.length && !c.ariaLabel && !c.textContent.trim()).map(c => c.outerHTML)""")
     assert unnamed == []
     assert browser.log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
