@@ -20,6 +20,8 @@ from training.files import UserError, write_text
 from training.options import Parser, exit_status
 
 SOURCES = Path(__file__).resolve().parent / "page"
+NEEDED = ("vocab_size", "seq_len", "hidden_size", "num_heads", "H_layers", "L_layers", "H_cycles", "L_cycles",
+          "positions", "rope_base", "norm_eps", "puzzle_emb_ndim", "M_max", "halting")  # of HRMConfig
 
 
 def pack(path):
@@ -35,7 +37,8 @@ def pack(path):
     return {"name": f"{task.name}-{task.size}x{task.size}", "task": task.name, "size": task.size,
             "box": getattr(task, "box", None), "confidence": options.get("confidence", 0.5),
             "parameters": sum(weights.numel() for weights in model.parameters()),
-            "config": vars(model.config), "weights": weights}
+            "config": {name: getattr(model.config, name) for name in NEEDED},
+            "weights": weights}
 
 
 def build(paths, notebooks):
