@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
 from training.checkpoints import load_model
-from training.files import UserError, write_text
+from training.files import UserError, write
 from training.options import Parser, exit_status
 
 SOURCES = Path(__file__).resolve().parent / "page"
@@ -36,7 +36,7 @@ def pack(path):
                for name, tensor in model.state_dict().items()}
     return {"name": f"{task.name}-{task.size}x{task.size}", "task": task.name, "size": task.size,
             "box": getattr(task, "box", None), "confidence": options.get("confidence", 0.5),
-            "parameters": sum(weights.numel() for weights in model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "config": {name: getattr(model.config, name) for name in NEEDED},
             "weights": weights}
 
@@ -44,7 +44,13 @@ def pack(path):
 def build(paths, notebooks):
     """Checkpoints -> the page: index.html with a file for each [[name]] in it. `notebooks`: their address."""
     parts = {file.name: file.read_text(encoding="utf-8").strip() for file in SOURCES.iterdir()}
-    parts |= {"models.json": json.dumps([pack(path) for path in paths], indent=0), "notebooks": notebooks}
+    models = {}
+    for path in paths:
+        packed = pack(path)
+        if packed["name"] in models:
+            raise UserError(f"{path} is a second model for {packed['name']}; give one a board")
+        models[packed["name"]] = packed
+    parts |= {"models.json": json.dumps([*models.values()], indent=0), "notebooks": notebooks}
     return re.sub(r"\[\[(.+?)\]\]", lambda found: parts[found[1]], parts["index.html"]) + "\n"
 
 
@@ -55,7 +61,7 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default="docs/play.html")
     args = parser.parse_args(argv)
     page = build(args.checkpoint, args.notebooks)
-    write_text(args.out, page)
+    write(args.out, lambda temporary: temporary.write_text(page, encoding="utf-8", newline="\n"))
     megabytes = len(page.encode()) / 1e6
     print(f"{args.out}: {len(args.checkpoint)} models, {megabytes:.2f} MB; open it in a browser")
 

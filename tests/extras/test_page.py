@@ -63,10 +63,11 @@ def test_weights_are_those_of_the_checkpoint_in_float16():
 
 @pytest.mark.parametrize("checkpoint, says", [
     ("checkpoints/sudoku-6x6-recurrent.pt", "the page knows HRM"),
+    ("checkpoints/sudoku-9x9.pt", "a second model for sudoku-9x9"),
     ("checkpoints/none.pt", "no checkpoint at"),
 ])
 def test_a_checkpoint_that_does_not_fit_is_named_in_one_line(checkpoint, says, here, capsys):
-    arguments = ["--checkpoint", str(ROOT / checkpoint), "--out", "play.html"]
+    arguments = ["--checkpoint", CHECKPOINTS[2], str(ROOT / checkpoint), "--out", "play.html"]
     assert exit_status(page.main, arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and checkpoint in lines[0] and says in lines[0]
