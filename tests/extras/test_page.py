@@ -18,7 +18,7 @@ import torch
 
 from extras import page
 from extras.vote import best_of
-from hrm import Thinking, solve
+from hrm import CHOICES, HRM, HRMConfig, Thinking, solve
 from puzzles.task import transform, undo
 from tests.extras.browser import CHROMIUM, DRIVER, Browser
 from training.checkpoints import load_model
@@ -33,7 +33,8 @@ NODE = shutil.which("node")
 MISSING = [name for name, found in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if not found]
 INSTALL = "on Debian: apt-get install chromium chromium-driver"
 in_browser = pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} here; {INSTALL}")
-in_node = pytest.mark.skipif(not NODE, reason="no node here; on Debian: apt-get install nodejs")
+in_node = pytest.mark.skipif(not NODE and bool(MISSING),
+                             reason="no node and no Chromium here; on Debian: apt-get install nodejs")
 
 
 # --------------------------------------------------------------------------------------------- how it is made
@@ -102,16 +103,20 @@ def test_contrast_is_enough_to_read(scheme):
 
 # ------------------------------------------------------------------------------------------ what it computes
 def javascript(function, given):
-    """function(models, given) in JavaScript, where the page's model and puzzles are known -> its result."""
+    """function(models, given), where the code of hrm.js and puzzles.js is known -> its result. Run in node,
+    or in Chromium where there is none."""
     text = PLAY.read_text(encoding="utf-8")
     parts = {name: re.search(rf'<script id="{name}"[^>]*>\n(.*?)</script>', text, re.DOTALL)[1]
              for name in ("models", "hrm.js", "puzzles.js")}
     program = f"""{parts["hrm.js"]}
         {parts["puzzles.js"]}
-        const given = JSON.parse(require("fs").readFileSync(0)), models = {parts["models"]};
-        console.log(JSON.stringify(({function})(models, given)));"""
+        return JSON.stringify(({function})({parts["models"]}, JSON.parse(given)));"""
+    if not NODE:
+        with Browser() as opened:
+            return json.loads(opened.run("const given = arguments[0];" + program, json.dumps(given)))
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "program.js").write_text(program, encoding="utf-8")
+        all_of_it = f"console.log((given => {{{program}}})(require('fs').readFileSync(0)));"
+        Path(folder, "program.js").write_text(all_of_it, encoding="utf-8")
         command = [NODE, Path(folder, "program.js")]
         done = subprocess.run(command, input=json.dumps(given), check=True, text=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
@@ -170,6 +175,31 @@ def test_answers_and_segments_are_those_of_pytorch(both):
         answers, segments = map(np.array, zip(*result))
         assert (answers == solution.predictions.numpy()).all()
         assert (segments == solution.segments.numpy()).all() and segments.max() > 1
+
+
+@in_node
+@pytest.mark.parametrize("positions", CHOICES["positions"])
+def test_hrm_js_knows_other_sizes(positions):
+    """Three layers in L, N = 3 and T = 1, a puzzle embedding of one and a half positions, or none."""
+    torch.manual_seed(0)
+    config = HRMConfig(vocab_size=7, seq_len=9, hidden_size=32, num_heads=2, H_layers=1, L_layers=3,
+                       H_cycles=3, L_cycles=1, inner_multiple=8, rope_base=100.0, num_puzzles=2,
+                       dtype="float32", positions=positions, puzzle_emb_ndim=0 if positions == "rope" else 48)
+    model, inputs = HRM(config), torch.randint(0, 7, (1, 9))
+    halves = {name: (tensor + 0.1 * torch.randn_like(tensor)).half()
+              for name, tensor in model.state_dict().items()}
+    model.load_state_dict(halves)
+    weights = {name: base64.b64encode(tensor.numpy().tobytes()).decode() for name, tensor in halves.items()}
+    result = javascript("(_, {m, inputs}) => {" + MODEL + """
+        const z = model.initial_state(), x = model.input_network(inputs);
+        const {logits, q_halt, q_continue} = [model.forward(z, x), model.forward(z, x)][1];
+        return [[...logits], q_halt, q_continue, model.wants_to_halt(q_halt, q_continue)];
+    }""", {"m": {"config": vars(config), "weights": weights}, "inputs": inputs[0].tolist()})
+    thinking = Thinking(model, inputs)
+    logits, q_halt, q_continue = [thinking.segment(), thinking.segment()][1]
+    assert np.allclose(result[0], logits.numpy().ravel(), atol=1e-4)
+    assert np.allclose(result[1:3], [q_halt.item(), q_continue.item()], atol=1e-4)
+    assert result[3] == model.wants_to_halt(q_halt, q_continue).item()
 
 
 @in_node
@@ -315,7 +345,9 @@ def test_sudoku_typed_pasted_and_voted_on(browser):
     browser.click("#think")
     assert browser.text("#message") == "The digit 1 stands twice in row 1."
     browser.type(cell(1, 4, 6), "\ue003")  # backspace
+    browser.type(cell(2, 1, 6), "\ue014\ue0155")  # arrows right and down, 5
     before = board(browser)
+    assert [i for i, name in enumerate(before) if name == "5, given"] == [2 * 6 + 1]
     assert paste(browser, "12345") == "That has 5 characters; this board has 36 cells."
     assert enter(browser, "x" * 36) == "“x” is no symbol here; use .123456 only."
     assert board(browser) == before
