@@ -33,7 +33,8 @@ function say(text, kind = "", where = $("message")) {
 }
 
 function percent(p) {
-  return p > 0.995 && p < 1 ? "> 99 %" : p > 0 && p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`;
+  const text = p > 0.995 && p < 1 ? "> 99 %" : p > 0 && p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`;
+  return text.replaceAll(" ", "\u00a0");  // does not break over two lines
 }
 
 function plural(n, word) {
@@ -117,18 +118,19 @@ function changed() {
   say(problem || task.note(inputs) || "Ready.", problem ? "wrong" : "");
 }
 
-/** Set a cell to a token; S and G move, as there is one of each. */
-function put(cell, token) {
+/** Set a cell to a token. S and G move, as there is one of each; what was `under` them comes back. */
+function put(cell, token, under = OPEN) {
   if (inputs[cell] === token) return;
   inputs = inputs.slice();
-  if (token === START || token === GOAL) {
-    if (task instanceof Maze && inputs.includes(token)) inputs[inputs.indexOf(token)] = OPEN;
+  if (task instanceof Maze && [START, GOAL].includes(token) && inputs.includes(token)) {
+    inputs[inputs.indexOf(token)] = under;
   }
   inputs[cell] = token;
   changed();
 }
 
-let drag = null;  // the token that a dragged pointer leaves behind; S and G are carried along
+let drag = null;  // the token that a dragged pointer leaves behind; S and G are carried along,
+let under = OPEN;  // over cells that they do not change
 
 function press(event) {
   const cell = cell_at(event);
@@ -139,6 +141,7 @@ function press(event) {
   const brush = {S: START, G: GOAL}[document.querySelector("[name=brush]:checked").value];
   const end = [START, GOAL].includes(inputs[cell]);
   drag = brush ?? (end ? inputs[cell] : inputs[cell] === WALL ? OPEN : WALL);
+  under = end ? OPEN : inputs[cell];
   if (!end || brush) put(cell, drag);
 }
 
@@ -146,7 +149,10 @@ function move(event) {
   const cell = cell_at(event);
   if (cell === null) return;
   if (cell !== looked && (drag !== null || event.pointerType === "mouse")) look_at(cell);
-  if (drag !== null && ![START, GOAL].includes(inputs[cell])) put(cell, drag);
+  if (drag === null || [START, GOAL].includes(inputs[cell])) return;
+  const next = inputs[cell];
+  put(cell, drag, under);
+  under = next;
 }
 
 function key(event) {
@@ -192,7 +198,10 @@ function ask(job, hear) {
   stop();
   worker ??= new Worker(worker_url);
   worker.onmessage = ({data}) => hear(data);
-  worker.onerror = error => say(`The model stopped: ${error.message}. Load the page again.`, "wrong");
+  worker.onerror = error => {
+    stop();
+    say(`The model stopped: ${error.message}. Load the page again.`, "wrong");
+  };
   busy = true;
   worker.postMessage({job, description: model, inputs, halt: !$("on").checked});
 }
@@ -233,8 +242,7 @@ function think() {
   play();
 }
 
-/** The segment, from 0, whose answer is given: that of the highest q_halt, or the last if it was to think
- * on. */
+/** The segment, from 0, whose answer is given: the surest one, or the last if it was to think on. */
 function best_segment() {
   return segments.findIndex(segment => segment.q_halt === solution.q_halt);
 }
@@ -299,6 +307,7 @@ function verdict() {
 function vote() {
   if (!ready()) return;
   if (busy) changed();
+  else pause();
   const small = () => element("div", {class: "board", role: "img"});
   const asked = range(8).map(() => element("li", {}, small(), element("small")));
   $("eight").replaceChildren(...asked);

@@ -228,7 +228,7 @@ class Sudoku {
 
   /** A Sudoku should have one solution; this says so if it has more. */
   uniqueness(inputs) {
-    return this.solutions(inputs, 2)?.length === 1 ? "" : " This Sudoku has more than one solution.";
+    return this.solutions(inputs, 2)?.length === 2 ? " This Sudoku has more than one solution." : "";
   }
 
   wrong_cells(inputs, answer) {
