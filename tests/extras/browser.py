@@ -57,7 +57,7 @@ class Browser:
         """What a piece of JavaScript returns in the page."""
         return self.ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, condition, seconds=60):
+    def wait(self, condition, seconds=120):
         """Wait until condition() is true -> its value."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
