@@ -229,9 +229,8 @@ def evaluate(models, task, split, processes=None, progress=False, **thinking):
         right = ((solution.predictions == labels) & labelled).sum(-1)
         exact = right == labelled.sum(-1)
         valid = task.check(part.inputs, solution.predictions.numpy().astype(np.uint8))
-        if valid is not None:
-            [valid] = returned(task, "check", valid, ((len(part),), 2))
-        valid = exact if valid is None else torch.from_numpy(valid)
+        valid = exact if valid is None else torch.from_numpy(
+            returned(task, "check", valid, ((len(part),), 2))[0])
         measured = (torch.ones_like(exact), exact, valid, right / labelled.sum(-1).clamp(min=1),
                     solution.segments, (solution.q_halt > 0) == exact)
         sums += torch.stack([values.float().sum() for values in measured])
@@ -286,8 +285,7 @@ def train_command(given, processes):
     steps = optimiser_steps(options, len(splits["train"]), processes)
     run = Run(options, config, task, splits["train"], processes)
     if checkpoint:
-        # Earlier versions noted no "answers".
-        if any(checkpoint.get(name, now) != now for name, now in run.checksums.items()):
+        if any(checkpoint.get(name, now) != now for name, now in run.checksums.items()):  # old: no answers
             raise UserError(f"the training puzzles are not those that {out} began with; "
                             f"restore --data {options.data}")
         with fitting(out):
@@ -341,7 +339,7 @@ def thinking(options):
 
 
 def evaluate_command(given, processes):
-    """Measure checkpoints on test puzzles that none of them was trained on."""
+    """Measure checkpoints on test puzzles that none of them was trained on, into a folder of its own."""
     asked = {name: value for name, value in given.items() if name in OPTIONS}
     sizes = {name: value for name, value in given.items() if name in SIZES}
     keywords = task_keywords(Options(**asked))
@@ -362,8 +360,7 @@ def evaluate_command(given, processes):
     for name, each in zip(given["eval"], saved):
         if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
             test = unseen(task, test, name, Options(**each))
-    name = "-".join(path.resolve().with_suffix("").parts[-2:])
-    out = Path(options.out or f"runs/eval/{name}")  # the run's own folder holds its own figures
+    out = Path(options.out or "runs/eval/" + "-".join(path.resolve().with_suffix("").parts[-2:]))
     models = [model.to(processes.device) for model in models]
     report(models, task, test, out, processes, " ".join(given["eval"]), **thinking(options))
     return 0

@@ -62,11 +62,10 @@ def board_size(data):
     """Side of the square boards in the files of `data`, from the length of the first question."""
     path = next(iter(find_files(data).values()))
     line, question, _, _ = next(rows(path), (1, "", "", ""))
-    if math.isqrt(len(question)) ** 2 != len(question):
-        question = question.strip()
-    if not question or math.isqrt(len(question)) ** 2 != len(question):
-        raise UserError(f"{path}, line {line}: a question of {len(question)} characters is no square board")
-    return math.isqrt(len(question))
+    for board in (question, question.strip()):  # a space may be a symbol
+        if board and math.isqrt(len(board)) ** 2 == len(board):
+            return math.isqrt(len(board))
+    raise UserError(f"{path}, line {line}: a question of {len(question)} characters is no square board")
 
 
 def read(path, chosen, task):
@@ -127,6 +126,5 @@ def read_splits(task, data, train_size, val_size, test_size, seed):
     same = task.fingerprint if max(map(len, splits.values())) <= 100_000 else hash_rows
     repeated = np.isin(same(splits["test"].inputs), same(splits["train"].inputs)).sum()
     if repeated:
-        n = len(splits["test"])
-        print(f"{repeated} of {n} test puzzles are training puzzles, perhaps turned or renamed")
+        print(f"{repeated} of {len(splits['test'])} test puzzles are training puzzles, perhaps turned over")
     return splits

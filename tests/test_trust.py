@@ -284,8 +284,9 @@ def test_letters_that_the_terminal_lacks(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    "--batch-size 4000000000000", "--inner-multiple 100000000000", "--expansion 1e12",
-    "--hidden-size 4000000000000", "--puzzle-emb-ndim 1000000000000", "--train-size 1000000000000000000",
+    "--batch-size 4000000000000", "--task-options extra=100000000000000000000", "--expansion 1e12",
+    "--inner-multiple 100000000000", "--hidden-size 4000000000000", "--puzzle-emb-ndim 1000000000000",
+    "--train-size 1000000000000000000",
 ])
 def test_more_than_the_memory(here, capsys, arguments):
     line = error_of(capsys, *TINY, "--accumulate", "1", *arguments.split(), "--out", "new")
@@ -310,7 +311,6 @@ def test_processes_that_torchrun_started_print_an_error_once(monkeypatch, capsys
 @pytest.mark.parametrize("arguments, says", [
     (["--data", ""], "'' names no data"),
     (["--seed", str(2**64)], "--seed: 18446744073709551616 must be in 0.."),
-    (["--task-options", f"extra={10**20}"], "too much for this machine.*out of bounds"),
     (["--task-options", "size=6"], "size is --size"),
     (["--task-options", "extra=1 extra=2"], "'extra=2': extra has a value already"),
     (["--task", "arc1", "--train-size", "9"], "leave out --train-size"),

@@ -15,11 +15,10 @@ class Shown:
         self.stream = stream or open(os.devnull, "w")  # None: the stream was closed from the start
 
     def write(self, text):
+        letters = self.stream.encoding or "utf-8"
         try:
-            self.stream.write(text)
+            self.stream.write(text.encode(letters, "replace").decode(letters))
             self.stream.flush()
-        except UnicodeEncodeError:
-            self.stream.write(text.encode("ascii", "replace").decode())
         except OSError:  # from now on, all goes to nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 

@@ -68,7 +68,7 @@ def parse_options(text):
     return found
 
 
-TOO_MUCH = "memory", "overflow", "too big", "too large", "out of bounds", "maximum allowed dimension"
+TOO_MUCH = "memory", "allocate", "overflow", "too big", "too large", "out of bounds", "allowed dimension"
 
 
 def exit_status(command, *arguments):
