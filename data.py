@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from hrm import IGNORE
 from puzzles.csv_files import board_size, read_splits
-from puzzles.task import Split, Task
+from puzzles.task import Split, Task, returned
 from training.files import UserError, write
-from training.options import Parser, exit_status, parse_options, whole
+from training.options import Parser, existing, exit_status, parse_options, whole
 from training.pictures import draw_boards
 
 BUILT_IN = {"maze": "puzzles.maze", "sudoku": "puzzles.sudoku", "arc1": "puzzles.arc", "arc2": "puzzles.arc",
@@ -112,7 +112,11 @@ def distinct_puzzles(task, n, seed, progress):
     prints = np.zeros(0, np.uint64)
     with tqdm(total=n, desc=f"making {task.name} puzzles", unit="", disable=not progress) as bar:
         while len(inputs) < n and new >= 0.02 * chunk:  # a chunk with hardly a new one: these are nearly all
-            more_inputs, more_labels = task.generate(chunk, rng)
+            expected = (chunk, task.seq_len), task.vocab_size
+            made = returned(task, "generate", task.generate(chunk, rng), expected, expected)
+            more_inputs, more_labels = (rows.astype(np.uint8) for rows in made)
+            if not more_labels.any(axis=1).all():
+                raise UserError(f"{type(task).__name__}.generate made labels of PAD (0) alone: mend it")
             inputs, labels = np.concatenate([inputs, more_inputs]), np.concatenate([labels, more_labels])
             prints = np.concatenate([prints, task.fingerprint(more_inputs)])
             first = np.sort(np.unique(prints, return_index=True)[1])[:n]
@@ -148,10 +152,11 @@ def cache_path(folder, task, n, seed):
     return Path(folder) / f"{task.name}-{key[:16]}.npz"
 
 
-def to_tensors(split, device):
-    """A split's inputs, labels (PAD becomes IGNORE) and puzzle ids as int64 tensors on the device."""
+def to_tensors(split, device, *others):
+    """A split's inputs, labels (PAD becomes IGNORE) and puzzle ids, int64, and others, all on the device."""
     labels = np.where(split.labels == 0, IGNORE, split.labels.astype(np.int64))
-    tensors = [torch.from_numpy(array.astype(np.int64)) for array in (split.inputs, labels, split.puzzle_ids)]
+    arrays = split.inputs, labels, split.puzzle_ids
+    tensors = [*(torch.from_numpy(array.astype(np.int64)) for array in arrays), *others]
     if device.type == "cuda":  # pinned memory is copied while the GPU computes
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
     return [tensor.to(device) for tensor in tensors]
@@ -164,7 +169,7 @@ def main(argv=None):
     parser.add_argument("--show", type=whole(1, 100), default=4, metavar="N", help="how many puzzles")
     parser.add_argument("--size", type=whole(1), help="side of the board")
     parser.add_argument("--task-options", default="", help="such as 'kind=random min_path=20'")
-    parser.add_argument("--data", help="FILE.csv, a folder with train.csv and test.csv, or OWNER/NAME")
+    parser.add_argument("--data", type=existing, help="FILE.csv, a folder with such files, or OWNER/NAME")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--out", type=Path, default="examples.png")
     args = parser.parse_args(argv)

@@ -86,7 +86,7 @@ class HRMConfig:
 # --------------------------------------------------------------------------------- the parts of a Transformer
 def swiglu_size(hidden_size, expansion, multiple):
     """Width inside the SwiGLU: 2/3 of the expansion, as it has three matrices and not two, rounded up."""
-    return multiple * math.ceil(round(expansion * hidden_size * 2 / 3) / multiple)
+    return multiple * max(1, math.ceil(round(expansion * hidden_size * 2 / 3) / multiple))
 
 
 def trunc_normal_(tensor, std):

@@ -19,7 +19,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from data import BUILT_IN, load_splits, load_task, to_tensors
 from hrm import Block, HRMConfig, Slots, act_step, draw_M_min, solve
-from training.checkpoints import build, fitting, known, load_model, make_model, read_checkpoint, task_of
+from puzzles.task import returned
+from training.checkpoints import build, fitting, load_model, make_model, to_resume
 from training.files import UserError, write, write_text
 from training.log import Log, print_table, signals
 from training.optimisers import AdamAtan2, M_max_at, lr_scale, make_optimizers, sign_sgd_  # noqa: F401
@@ -48,7 +49,8 @@ class Run:
         torch.manual_seed(options.seed)
         self.options, self.config, self.processes = options, config, processes
         self.task = {"name": task.name, **task.options}
-        self.puzzles = zlib.crc32(split.inputs.tobytes())  # tells on --resume if the data is still the same
+        parts = {"puzzles": split.inputs, "answers": split.labels}  # on --resume, are they still the same?
+        self.checksums = {name: zlib.crc32(rows.tobytes()) for name, rows in parts.items()}
         self.model = make_model(config).to(processes.device)
         self.averaged = self.model  # what is evaluated
         if options.ema:
@@ -65,7 +67,7 @@ class Run:
     def weights(self):
         """What evaluation needs."""
         return {"averaged": self.averaged.state_dict(), "step": self.step, "options": asdict(self.options),
-                "config": asdict(self.config), "task": self.task, "puzzles": self.puzzles}
+                "config": asdict(self.config), "task": self.task, **self.checksums}
 
     def checkpoint(self):
         """All of it."""
@@ -99,11 +101,11 @@ def offers(task, split, run, steps):
 
     def make(step):
         rng = np.random.default_rng([options.seed, step, 1])
-        batch = to_tensors(task.offer(split, step, options, rng), processes.device)
+        batch = task.offer(split, step, options, rng)
         M_max = M_max_at(step, steps, run.config.M_max, options.grow_M_max)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-        whole = (*batch, M_min.to(processes.device))
+        whole = to_tensors(batch, processes.device, M_min)
         return M_max, list(zip(*(processes.mine(tensor).chunk(options.accumulate) for tensor in whole)))
 
     with ThreadPoolExecutor(1) as pool:
@@ -193,13 +195,13 @@ def validate(run, task, split, M_max, log):
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
-def answer(models, task, split, votes=1, noise=0.0, views=True, seed=0, **thinking):
+def answer(models, task, split, votes=1, noise=0.0, views=True, noise_seed=0, **thinking):
     """The answers to the puzzles of a split -> Solution on the CPU. `thinking`: keyword arguments of
     `solve`."""
     if len(models) > 1 or votes > 1:
         vote = importlib.import_module("extras.vote").vote  # read only when asked for
         return vote(models, task, split.inputs, split.puzzle_ids, votes=votes, noise=noise, views=views,
-                    seed=seed, **thinking)
+                    noise_seed=noise_seed, **thinking)
     inputs, _, puzzle_ids = to_tensors(split, next(models[0].parameters()).device)
     solution = solve(models[0], inputs, puzzle_ids, **thinking)
     for name, tensor in vars(solution).items():
@@ -227,7 +229,8 @@ def evaluate(models, task, split, processes=None, progress=False, **thinking):
         right = ((solution.predictions == labels) & labelled).sum(-1)
         exact = right == labelled.sum(-1)
         valid = task.check(part.inputs, solution.predictions.numpy().astype(np.uint8))
-        valid = exact if valid is None else torch.from_numpy(valid)
+        valid = exact if valid is None else torch.from_numpy(
+            returned(task, "check", valid, ((len(part),), 2))[0])
         measured = (torch.ones_like(exact), exact, valid, right / labelled.sum(-1).clamp(min=1),
                     solution.segments, (solution.q_halt > 0) == exact)
         sums += torch.stack([values.float().sum() for values in measured])
@@ -243,7 +246,6 @@ def report(models, task, split, out, processes, path, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
     if task.report:
         return task.report(models, task, split, out, processes, path, **thinking)
-    thinking["votes"] = thinking["votes"] or 1
     thinking["max_segments"] = thinking["max_segments"] or models[0].config.M_max
     result = evaluate(models, task, split, processes, progress=processes.rank == 0, **thinking)
     if processes.rank > 0:
@@ -275,7 +277,7 @@ def train_command(given, processes):
             raise UserError(f"{out} already holds a run; go on with it: --resume {out}, "
                             f"or begin another: --out FOLDER")
         task = load_task(options.task, options.data, **task_keywords(options))
-        task.check_votes(1, options.votes or 1, options.noise, options.views)
+    options.votes = task.check_votes(given, 1, options.votes, options.noise, options.views)
     splits = load_splits(task, *puzzles(options), progress=processes.rank == 0)
     if checkpoint is None:
         config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
@@ -283,11 +285,18 @@ def train_command(given, processes):
     steps = optimiser_steps(options, len(splits["train"]), processes)
     run = Run(options, config, task, splits["train"], processes)
     if checkpoint:
-        if checkpoint["puzzles"] != run.puzzles:
+        if any(checkpoint.get(name, now) != now for name, now in run.checksums.items()):  # old: no answers
             raise UserError(f"the training puzzles are not those that {out} began with; "
                             f"restore --data {options.data}")
         with fitting(out):
             run.restore(checkpoint)
+    with processes.alone_in(out):
+        return to_the_end(run, task, splits, out, steps)
+
+
+def to_the_end(run, task, splits, out, steps):
+    """Train, and evaluate what was found -> exit status."""
+    options, config, processes = run.options, run.config, run.processes
     if processes.rank == 0:
         parameters = sum(p.numel() for p in run.model.parameters())
         content = {"task": run.task, "options": asdict(options), "model": asdict(config),
@@ -302,43 +311,20 @@ def train_command(given, processes):
     with signals() as stop, log.bar:
         finished = train(run, task, splits, out, steps, log, stop)
     processes.wait()  # for rank 0, which writes the checkpoints
+    if finished:
+        best = out / "best.pt" if run.best >= 0 else out / "last.pt"
+        model, task, _ = load_model(best)
+        report([model.to(processes.device)], task, splits["test"], out, processes, best, **thinking(options))
     if processes.rank == 0:
         draw_curves(out / "metrics.csv", out / "curves.png")
-    if not finished:
-        own = "" if task.name in BUILT_IN else f" --task {task.name}"
-        if processes.rank == 0:
+        if not finished:
+            own = "" if task.name in BUILT_IN else f" --task {task.name}"
             print(f"stopped and saved after step {run.step} of {steps}; "
                   f"go on with: python train.py --resume {out}{own}")
-        return 130
-    best = out / "best.pt" if run.best >= 0 else out / "last.pt"
-    model, task, _ = load_model(best)
-    report([model.to(processes.device)], task, splits["test"], out, processes, best, **thinking(options))
-    if processes.rank == 0 and not task.report:
-        print(f"the curves: {out / 'curves.png'}")
-        print(f"watch it think: python analyze.py steps --checkpoint {best}")
-    return 0
-
-
-def to_resume(given):
-    """What --resume goes on with: its folder, its checkpoint, options, task and config."""
-    folder = Path(given["resume"])
-    out, checkpoint = folder if folder.is_dir() else folder.parent, read_checkpoint(folder)
-    if not {"slots", "options", "config", "task", "puzzles"} <= checkpoint.keys():
-        raise UserError(f"{folder} is no last.pt of a run and cannot be resumed; pass the run's folder")
-    if Path(given.get("out", out)) != out:
-        raise UserError(f"--out {given['out']} is not where the run is; leave it out")
-    with fitting(folder):
-        options = known(checkpoint["options"], OPTIONS, folder, "options")
-        config = known(checkpoint["config"], [f.name for f in fields(HRMConfig)], folder, "sizes")
-        saved = {**options, **config}
-        for name, value in given.items():
-            if name in RUNTIME:
-                options[name] = value
-            elif value != saved.get(name):
-                raise UserError(f"--{name.replace('_', '-')} {value} differs from the {saved.get(name)} of "
-                                f"the run in {folder}; leave it out, or begin another run with --out")
-        task = task_of(folder, checkpoint["task"], given.get("task"))
-        return out, checkpoint, Options(**options), task, HRMConfig(**config)
+        elif not task.report:
+            print(f"the curves: {out / 'curves.png'}")
+            print(f"watch it think: python analyze.py steps --checkpoint {best}")
+    return 0 if finished else 130
 
 
 def puzzles(options):
@@ -348,12 +334,12 @@ def puzzles(options):
 
 def thinking(options):
     """The options of `answer`."""
-    names = ("max_segments", "halt", "confidence", "votes", "noise", "views", "seed")
+    names = ("max_segments", "halt", "confidence", "votes", "noise", "views", "noise_seed")
     return {name: getattr(options, name) for name in names}
 
 
 def evaluate_command(given, processes):
-    """Measure checkpoints on test puzzles that none of them was trained on."""
+    """Measure checkpoints on test puzzles that none of them was trained on, into a folder of its own."""
     asked = {name: value for name, value in given.items() if name in OPTIONS}
     sizes = {name: value for name, value in given.items() if name in SIZES}
     keywords = task_keywords(Options(**asked))
@@ -369,12 +355,12 @@ def evaluate_command(given, processes):
     options = Options(**{**saved[0], **asked})
     if "data" in given and "test_size" not in given:
         options.test_size = None
-    task.check_votes(len(models), options.votes or 1, options.noise, options.views)
+    options.votes = task.check_votes(given, len(models), options.votes, options.noise, options.views)
     test = load_splits(task, *puzzles(options))["test"]
     for name, each in zip(given["eval"], saved):
         if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
             test = unseen(task, test, name, Options(**each))
-    out = Path(options.out or (path if path.is_dir() else path.parent))
+    out = Path(options.out or "runs/eval/" + "-".join(path.resolve().with_suffix("").parts[-2:]))
     models = [model.to(processes.device) for model in models]
     report(models, task, test, out, processes, " ".join(given["eval"]), **thinking(options))
     return 0
@@ -396,7 +382,9 @@ def main(argv=None):
     def command():
         given = parse(argv, __doc__)
         processes = Processes(choose_device(given.get("device", "auto")))
-        return evaluate_command(given, processes) if "eval" in given else train_command(given, processes)
+        status = evaluate_command(given, processes) if "eval" in given else train_command(given, processes)
+        processes.close()
+        return status
 
     return exit_status(command)
 

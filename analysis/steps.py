@@ -53,14 +53,11 @@ def parse_puzzle(task, text):
     has = "this is no file, and as a puzzle has"
     try:
         if os.path.isfile(text):
-            text, has = Path(text).read_text(), "the file holds"
-        text = text.replace("\n", "")
-        if len(text) != task.seq_len:
-            raise UserError(f"{has} {len(text)} characters, not {task.seq_len}")
+            text, has = Path(text).read_text(encoding="utf-8-sig", errors="replace"), "the file holds"
         inputs = task.encode([text])
-    except (OSError, UnicodeDecodeError, UserError) as error:
+    except UserError as error:
         size = f"{task.grid[0]}x{task.grid[1]}"
-        raise UserError(f"{what}: {error}; the checkpoint solves {task.name} of {size}") from None
+        raise UserError(f"{what}: {has} {error}; the checkpoint solves {task.name} of {size}") from None
     if problem := task.problem(inputs)[0]:
         raise UserError(f"{what}: {problem}; mend the puzzle")
     return inputs[0]

@@ -30,8 +30,8 @@ class Proposals:
     segments: np.ndarray  # (K, n)
 
 
-def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, until_valid=False, seed=0,
-            **thinking):
+def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, until_valid=False,
+            noise_seed=0, **thinking):
     """`votes` answers by each of the models to puzzles (n, S) uint8 -> Proposals.
 
     Vote 0 is the puzzle as it is; the others are symmetric views (`views`), thought about with Gaussian noise
@@ -43,18 +43,14 @@ def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=Tru
     made = Proposals(np.zeros((K, *inputs.shape), np.uint8), np.full((K, n), -np.inf, np.float32),
                      np.zeros((K, n), bool), np.zeros((K, n), np.int64))
     rows = np.arange(n)  # puzzles that still want answers
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(noise_seed)
 
     def disturb(z):
         return z + noise * torch.randn(z.shape, generator=generator, device=device, dtype=z.dtype)
 
     for k, (v, model) in enumerate(itertools.product(range(votes), models)):
-        view = task.view(v, n) if views and v > 0 else None
-        if view is None:
-            seen = inputs[rows]
-        else:
-            view = [part[rows] for part in view]  # a puzzle's views do not depend on which others want them
-            seen = transform(inputs[rows], *view)
+        view = task.view(v, len(rows)) if views and v > 0 else None
+        seen = inputs[rows] if view is None else transform(inputs[rows], *view)
         given = [torch.from_numpy(array.astype(np.int64)).to(device) for array in (seen, puzzle_ids[rows])]
         solution = solve(model, *given, after_segment=disturb if noise and v > 0 else None, **thinking)
         answer = solution.predictions.cpu().numpy().astype(np.uint8)

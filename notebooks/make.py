@@ -50,9 +50,12 @@ def solutions(prefixes=()):
 
 def read(path):
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
-        raise UserError(f"cannot read {path}: {str(error)[:100]}; restore it with git checkout") from None
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # a file that is no notebook can fail anywhere inside nbformat
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"cannot read {path}: {reason}; restore it with git checkout") from None
+    return notebook
 
 
 def tags(cell):

@@ -73,10 +73,13 @@ class Arc1(Task):
             raise UserError(f"{self.name} size {self.size} must be 1 to {MAX_SIDE}, "
                             f"and augmentations {self.augmentations} 0 or more")
 
-    def check_votes(self, models, votes, noise, views):
+    def check_votes(self, given, models, votes, noise, views):
+        if given.keys() & {"train_size", "val_size"}:
+            raise UserError(f"{self.name} trains on all its pairs; leave out --train-size and --val-size")
         if models > 1 or noise or not views:
             raise UserError(f"{self.name} votes over its own variants, with one checkpoint; "
                             f"leave out --noise, --no-views and further checkpoints")
+        return votes
 
     def load(self, data, test_size, progress):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first

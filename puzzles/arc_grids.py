@@ -79,7 +79,7 @@ def read_folder(folder, held_out):
             raise UserError(f"{folder} holds two tasks named {path.stem}; rename one of the files")
         try:
             content = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise UserError(f"{path} cannot be read as JSON: {error}; restore the file") from None
         puzzles[path.stem] = read_puzzle(path.stem, content, path, held_out)
     if not puzzles:

@@ -27,6 +27,7 @@ class Maze(Task):
     name = "maze"
     symbols = "_# SGo"
     in_text = {"#": "██", "o": "• "}
+    aliases = {".": " "}
     default_options = {"kind": "perfect", "min_path": 0}
     unit = "length of the path (steps)"
 
@@ -47,13 +48,8 @@ class Maze(Task):
 
     def symmetries(self, n, rng):
         """The 8 rotations and reflections."""
-        return self.turned(rng.integers(8, size=n))
-
-    def view(self, k, n):
-        return self.turned(np.full(n, k % 8))
-
-    def turned(self, which):
-        return self.orders[which], np.tile(np.arange(self.vocab_size, dtype=np.uint8), (len(which), 1))
+        tokens = np.tile(np.arange(self.vocab_size, dtype=np.uint8), (n, 1))
+        return self.orders[rng.integers(8, size=n)], tokens
 
     def fingerprint(self, inputs):
         return np.min([hash_rows(inputs[:, source]) for source in self.orders], axis=0)

@@ -59,6 +59,8 @@ class Task:
         vars(self).update(self.options)  # self.size, ...; load_task(name, **options) makes the same task
         if self.size < 1:
             raise UserError(f"size {self.size} is no board size; pass a positive number")
+        if max(map(ord, self.symbols)) > 255:
+            raise UserError(f"symbols {self.symbols!r} of {self.name}: use characters up to code 255")
 
     @property
     def grid(self):
@@ -76,16 +78,27 @@ class Task:
     # ---- making and varying puzzles
     def generate(self, n, rng):
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} has no method generate(self, n, rng); write one")
 
     def symmetries(self, n, rng):
         """n random symmetries of the puzzle: cell (n, S), where each cell comes from, and token (n, V), what
         each token becomes. None: it has none."""
         return None
 
+    @functools.cached_property
+    def views(self):
+        """Different symmetries, or all there are, first the puzzle as it is: cell (K, S) and token (K, V)."""
+        drawn = self.symmetries(1000, np.random.default_rng(0))
+        if drawn is None:
+            return None
+        same = np.arange(self.seq_len), np.arange(self.vocab_size, dtype=np.uint8)
+        both = [np.vstack(parts) for parts in zip(same, drawn)]
+        first = np.sort(np.unique(np.hstack(both), axis=0, return_index=True)[1])
+        return [part[first] for part in both]
+
     def view(self, k, n):
-        """The k-th way to look at n puzzles, a symmetry for each: --votes asks for several of them."""
-        return self.symmetries(n, np.random.default_rng(k))
+        """The k-th way to look at a puzzle, for n of them: --votes takes one after the other."""
+        return self.views and [part[[k % len(part)] * n] for part in self.views]
 
     def offer(self, split, step, options, rng):
         """The training puzzles that this step offers -> Split, a function of (options.seed, step) alone: one
@@ -96,6 +109,8 @@ class Task:
         part = split[np.concatenate(rows)]
         symmetry = self.symmetries(B, rng) if options.augment else None
         if symmetry is not None:
+            S, V = self.seq_len, self.vocab_size
+            symmetry = returned(self, "symmetries", symmetry, ((B, S), S), ((B, V), V))
             part.inputs, part.labels = transform(part.inputs, *symmetry), transform(part.labels, *symmetry)
         return part
 
@@ -125,14 +140,20 @@ class Task:
         """Why a row is no puzzle, or not solved by its answer: a list of n, each a str or None."""
         return [None] * len(inputs)
 
-    def check_votes(self, models, votes, noise, views):
-        """Refuse what makes no sense when `models` checkpoints give `votes` answers each (extras/vote.py)."""
+    def check_votes(self, given, models, votes, noise, views):
+        """Refuse what makes no sense when `models` checkpoints give `votes` answers each (extras/vote.py) ->
+        how many are useful. `given`: the options on the command line."""
+        votes = votes or 1
         if votes == 1 and noise:
             raise UserError(f"--noise {noise} needs --votes 2 or more: the first vote is without noise")
         if votes > 1 and not views and not noise:
             raise UserError(f"--votes {votes} would give {votes} times the same answer; leave out --no-views")
-        if votes > 1 and views and self.view(0, 1) is None:
+        if votes > 1 and views and self.views is None:
             raise UserError(f"task {self.name} has no symmetries for --votes; use --no-views --noise 0.5")
+        if votes > 1 and not noise and votes > len(self.views[0]):
+            print(f"{self.name} has {len(self.views[0])} different views: there are no more votes than that")
+            return len(self.views[0])
+        return votes
 
     # ---- text
     def tokens(self, text):
@@ -145,16 +166,15 @@ class Task:
         return table[text]
 
     def encode(self, texts):
-        """A list of n texts, line breaks ignored -> tokens (n, S) uint8."""
+        """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
         rows = []
         for text in texts:
-            text = text.replace("\n", "").replace("\r", "")
+            text = "".join(each for each in text if each in self.symbols or not each.isspace())
             if len(text) != self.seq_len:
-                raise UserError(f"{len(text)} characters, but {self.name} of size {self.size} has "
-                                f"{self.seq_len}; pass another --size")
+                raise UserError(f"{len(text)} characters, not {self.seq_len}")
             row = self.tokens(np.frombuffer(text.encode("latin-1", "replace"), np.uint8))
             for cell in np.flatnonzero(row == 0)[:1]:
-                raise UserError(f"{text[cell]!r} is no symbol of {self.name}; use {self.symbols[1:]!r}")
+                raise UserError(f"{text[cell]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
             rows.append(row)
         return np.stack(rows)
 
@@ -180,6 +200,19 @@ class Task:
         ax.hlines(np.arange(rows + 1) - 0.5, -0.5, columns - 0.5, color=GREY, lw=0.6)
         ax.vlines(np.arange(columns + 1) - 0.5, -0.5, rows - 0.5, color=GREY, lw=0.6)
         show_board(ax, rows, columns)
+
+
+def returned(task, method, parts, *expected):
+    """The arrays that a method of a task returned, if each is as expected: its shape, and whole numbers."""
+    arrays = [np.asarray(part) for part in (parts if isinstance(parts, (list, tuple)) else [parts])]
+    good = [array.shape == shape and array.dtype.kind in "biu" and ((0 <= array) & (array < limit)).all()
+            for array, (shape, limit) in zip(arrays, expected)]
+    if len(arrays) == len(expected) and all(good):
+        return arrays
+    wanted = " and ".join(f"{shape} of 0 to {limit - 1}" for shape, limit in expected)
+    got = " and ".join(f"{array.dtype} {array.shape} such as {array.ravel()[:3]}" for array in arrays)
+    raise UserError(f"{type(task).__name__}.{method} must return whole numbers {wanted}, not {got}; its "
+                    f"symbols are {task.symbols!r}")
 
 
 def convert(what, value, kind):

@@ -170,3 +170,14 @@ def test_errors_of_the_command_line_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["make.py", "99"])
     assert make.main() == 2
     assert capsys.readouterr().err.startswith("error: no notebook starts with 99")
+
+
+@pytest.mark.parametrize("text", [
+    "x", "[]", "{}", "[" * 100_000, '{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    '{"cells": [{"cell_type": "code", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+])
+def test_a_file_that_is_no_notebook(tmp_path, text):
+    (tmp_path / "a.ipynb").write_text(text)
+    with pytest.raises(UserError, match="cannot read .*a.ipynb: .*; restore it") as error:
+        make.read(tmp_path / "a.ipynb")
+    assert "\n" not in str(error.value)

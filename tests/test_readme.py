@@ -20,6 +20,7 @@ PAGES = {
     for name in (
         "README.md",
         "docs/paper.md",
+        "docs/rely.md",
         "docs/speed.md",
         "results/README.md",
         "checkpoints/README.md",

@@ -114,7 +114,7 @@ RESULT = {
     "votes",
     "noise",
     "views",
-    "seed",
+    "noise_seed",
     "n",
     "exact",
     "valid",

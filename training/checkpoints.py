@@ -10,6 +10,7 @@ import importlib
 import math
 import sys
 import warnings
+import zipfile
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from data import load_task, task_class
 from hrm import HRM, HRMConfig, swiglu_size
 from training.files import UserError
+from training.options import OPTIONS, RUNTIME, Options
 
 
 # ------------------------------------------------------------------------------------------------- our own
@@ -52,6 +54,8 @@ def read_checkpoint(path):
     """The dict in a checkpoint file, or in last.pt of a folder: tensors and plain values, no code."""
     path = Path(path) / "last.pt" if Path(path).is_dir() else Path(path)
     try:
+        if zipfile.is_zipfile(path) and (part := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"{part} in it is damaged")  # PyTorch does not look at the checksums
         with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write, and refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -63,6 +67,11 @@ def read_checkpoint(path):
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint; "
                         f"pass one that train.py wrote")
+    with fitting(path):
+        saved = {**content.get("options", {}), **content.get("config", {})}
+        for f in (*fields(Options), *fields(HRMConfig)):
+            if not isinstance(saved.get(f.name), (f.type, type(None), int if f.type is float else f.type)):
+                raise TypeError(f"{f.name} is {saved[f.name]!r}")
     return content
 
 
@@ -98,6 +107,8 @@ def load_model(path, task_name=None, task_options={}, **sizes):
     elif {"averaged", "config", "options", "task"} <= set(names):
         with fitting(path):
             task, options = task_of(path, content["task"], task_name), dict(content["options"])
+            for name in ("data", "train_size", "val_size", "test_size", "seed", "halt"):
+                options[name]  # without these nobody knows what it was trained on, nor how it is measured
             config = known(content["config"], [f.name for f in fields(HRMConfig)], path, "sizes")
             model = make_model(HRMConfig(**config))
             model.load_state_dict(content["averaged"])
@@ -117,6 +128,28 @@ def load_model(path, task_name=None, task_options={}, **sizes):
                         f"{task.name} of size {task.size} has {task.seq_len} out of {task.vocab_size}; "
                         f"pass another --task or --size")
     return model, task, options
+
+
+def to_resume(given):
+    """What --resume goes on with: its folder, its checkpoint, options, task and config."""
+    folder = Path(given["resume"])
+    out, checkpoint = folder if folder.is_dir() else folder.parent, read_checkpoint(folder)
+    if not {"slots", "options", "config", "task", "puzzles"} <= checkpoint.keys():
+        raise UserError(f"{folder} is no last.pt of a run and cannot be resumed; pass the run's folder")
+    if Path(given.get("out", out)) != out:
+        raise UserError(f"--out {given['out']} is not where the run is; leave it out")
+    with fitting(folder):
+        options = known(checkpoint["options"], OPTIONS, folder, "options")
+        config = known(checkpoint["config"], [f.name for f in fields(HRMConfig)], folder, "sizes")
+        saved = {**options, **config}
+        for name, value in given.items():
+            if name in RUNTIME or name == "data":  # it may have moved; what is in it is compared later
+                options[name] = value
+            elif value != saved.get(name):
+                raise UserError(f"--{name.replace('_', '-')} {value} differs from the {saved.get(name)} of "
+                                f"the run in {folder}; leave it out, or begin another run with --out")
+        task = task_of(folder, checkpoint["task"], given.get("task"))
+        return out, checkpoint, Options(**options), task, HRMConfig(**config)
 
 
 # ---------------------------------------------------------------------------------------- the authors' own

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the one kind of error that a user sees as a single line."""
+"""Files that are written whole or not at all; output that may be closed; the error that is a single line."""
 
 import os
 from contextlib import contextmanager
@@ -6,6 +6,24 @@ from contextlib import contextmanager
 
 class UserError(Exception):
     """Wrong input: one line that names the value and the remedy. The scripts print it and exit with 2."""
+
+
+class Shown:
+    """stdout or stderr. What cannot be shown is dropped, as when nobody reads on: no run ends by that."""
+
+    def __init__(self, stream):
+        self.stream = stream or open(os.devnull, "w")  # None: the stream was closed from the start
+
+    def write(self, text):
+        letters = self.stream.encoding or "utf-8"
+        try:
+            self.stream.write(text.encode(letters, "replace").decode(letters))
+            self.stream.flush()
+        except OSError:  # from now on, all goes to nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 @contextmanager
@@ -21,11 +39,13 @@ def writing(path):
 
 
 def write(path, save):
-    """Write a file whole or not at all: save(temporary path), then rename."""
+    """Write a file whole or not at all, also in a power cut: save(temporary path), then rename."""
     temporary = path.with_name(f".{os.getpid()}.{path.name}")  # of two programs, each has its own
     with writing(path):
         try:
             save(temporary)
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())  # the bytes are on the disk before the name is
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

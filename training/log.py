@@ -1,5 +1,6 @@
 """What a person sees of a run: the progress bar, metrics.csv, the table at the end; Ctrl-C, which saves."""
 
+import re
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from training.files import write_text, writing
 
 COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", "cell", "exact", "segments",
            "q_halt_accuracy", "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
+ROW = re.compile(r"\d+(,(nan|[-+.e\d]*))" f"{{{len(COLUMNS) - 1}}}")  # what else is in the file is dropped
 SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "validation"}  # in the progress bar
 
 
@@ -32,9 +34,8 @@ class Log:
         if self.mine:
             lines = [",".join(COLUMNS)]
             if run.step and self.path.exists():  # resumed: forget what came after the checkpoint
-                for row in self.path.read_text().splitlines()[1:]:
-                    if row.count(",") == lines[0].count(",") and int(row.split(",")[0]) <= run.step:
-                        lines.append(row)
+                rows = filter(ROW.fullmatch, self.path.read_text(errors="replace").splitlines())
+                lines += [row for row in rows if int(row.split(",")[0]) <= run.step]
             write_text(self.path, "\n".join(lines) + "\n")
 
     def add(self, loss, metrics):
@@ -129,7 +130,7 @@ def interval(p, n):
     """Wilson's 95 % interval of a share p (a number or an array of them) of n puzzles: low, high."""
     z = 1.96
     middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return np.maximum(0, middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
 def print_table(result):

@@ -96,10 +96,9 @@ def make_optimizers(model, options):
 def sign_sgd_(table, ids, grads, lr, weight_decay):
     """Update in place the rows `ids` (B,) of a puzzle embedding table with their gradients (B, ndim).
     Gradients of equal ids are summed first: a puzzle takes one step however often the batch holds it."""
-    rows, where = ids.unique(return_inverse=True)
-    total = torch.zeros(len(rows), table.shape[1], dtype=grads.dtype, device=table.device)
-    total.index_add_(0, where, grads)
-    table[rows] = table[rows] * (1 - lr * weight_decay) - lr * total.sign()
+    first = (ids[:, None] == ids).byte().argmax(1)  # where each id comes first; no GPU is waited for
+    total = torch.zeros_like(grads).index_add_(0, first, grads)[first]
+    table[ids] = table[ids] * (1 - lr * weight_decay) - lr * total.sign()
 
 
 def lr_scale(step, steps, options):

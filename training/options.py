@@ -6,12 +6,14 @@ the machine at hand; what is given on the command line comes last.
 
 import argparse
 import math
+import os
 import shutil
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, fields
 
 from hrm import CHOICES, HRMConfig
-from training.files import UserError
+from training.files import Shown, UserError
 
 
 # ------------------------------------------------------------------------------------------ any command line
@@ -35,7 +37,7 @@ def number(low, high=math.inf, kind=float):
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
         if not low <= value <= high or math.isinf(value):
-            allowed = f"at least {low:g}" if high > 1e9 else f"in {low:g}..{high:g}"
+            allowed = f"at least {low:g}" if high > 1e9 and not value > high else f"in {low:g}..{high:g}"
             raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
         return value
 
@@ -46,24 +48,47 @@ def whole(low, high=2**63 - 1):
     return number(low, high, int)
 
 
+def existing(text):
+    """Data: what is here is named by its whole path, so that a run can be resumed from another folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no data")
+    return os.path.abspath(text) if os.path.exists(text) else text
+
+
 def parse_options(text):
     """NAME=VALUE words, as on the command line -> dict of the task's further options."""
+    found = {}
     for word in text.split():
-        if "=" not in word:
+        name, is_there, value = word.partition("=")
+        if not is_there:
             raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
-    return dict(word.split("=", 1) for word in text.split())
+        if name in (*found, "size"):
+            raise UserError(f"--task-options {word!r}: {name} has a value already (size is --size); drop it")
+        found[name] = value
+    return found
+
+
+TOO_MUCH = "memory", "allocate", "overflow", "too big", "too large", "out of bounds", "allowed dimension"
 
 
 def exit_status(command, *arguments):
-    """Run a command -> its exit status; a UserError becomes one line, and 2."""
-    try:
-        return command(*arguments) or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    """Run a command -> its exit status. What a user can mend becomes one line, and 2."""
+    with redirect_stdout(Shown(sys.stdout)), redirect_stderr(Shown(sys.stderr)):
+        try:
+            return command(*arguments) or 0
+        except KeyboardInterrupt:
+            print("stopped; what was saved before is untouched", file=sys.stderr)
+            return 130
+        except (UserError, OSError) as error:
+            reason = error
+        except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            if not any(words in reason.lower() for words in TOO_MUCH):
+                raise
+            reason = f"too much for this machine; lower a size or the number of puzzles ({reason})"
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one of each process
+            print(f"error: {reason}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; what was saved before is untouched", file=sys.stderr)
-        return 130
 
 
 # --------------------------------------------------------------------------------------------------- presets
@@ -112,7 +137,7 @@ class Options:
     task: str = option("maze", "maze, sudoku, arc1, arc2, flood, or a task of your own from NAME.py here")
     size: int = option(None, "side of the board (default: the preset's, or that of --data)", whole(1))
     task_options: str = option("", "further options of the task, such as 'kind=random min_path=20'")
-    data: str = option(None, "folder with train.csv and test.csv, or OWNER/NAME on Hugging Face")
+    data: str = option(None, "folder with train.csv and test.csv, or OWNER/NAME on Hugging Face", existing)
     train_size: int = option(1000, "training puzzles", whole(1))
     val_size: int = option(500, "validation puzzles, which choose best.pt: never trained on", whole(0))
     test_size: int = option(None, "test puzzles (default: 1000, or the whole file)", whole(1))
@@ -147,6 +172,7 @@ class Options:
     votes: int = option(None, "answers to a puzzle, of which one is chosen (default: 1; ARC all)", whole(1))
     views: bool = option(True, "each vote sees the puzzle under another symmetry")
     noise: float = option(0.0, "on the states, in all votes but the first: its deviation", number(0, 1e6))
+    noise_seed: int = option(0, "of that noise", whole(0))
     device: str = option("auto", "auto is CUDA or the CPU; mps is untested", None, DEVICES)
     compile: bool = option(None, "torch.compile (default: on CUDA, and on the CPU from 1000 steps on)")
     accumulate: int = option(1, "micro-batches per step, to save memory; the result is the same", whole(1))
@@ -213,8 +239,9 @@ def optimiser_steps(options, n, processes):
 def compiles(options, steps, device):
     """Use torch.compile? On a CPU a step is then 1.3 times as fast, but it first takes half a minute and
     g++."""
+    compiler = device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is not None
+    if options.compile and not compiler:
+        raise UserError("--compile needs g++, which is not here; install it, or pass --no-compile")
     if options.compile is not None:
         return options.compile
-    if device.type == "cpu":
-        return steps >= 1000 and shutil.which("g++") is not None
-    return device.type == "cuda"
+    return device.type == "cuda" or device.type == "cpu" and compiler and steps >= 1000

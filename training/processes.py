@@ -1,11 +1,17 @@
 """One process or many: the device, and what the processes that `torchrun` started tell each other."""
 
 import os
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-from training.files import UserError
+from training.files import UserError, writing
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, nobody watches over a run's folder
+    fcntl = None
 
 
 def choose_device(name):
@@ -41,6 +47,30 @@ class Processes:
         parts = [torch.empty_like(rows) for _ in range(self.world)]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
+
+    @contextmanager
+    def alone_in(self, folder):
+        """Refuse the folder of a run that is at work. The lock on it ends with this program, in any way."""
+        busy, lock = torch.zeros(1, device=self.device), None
+        try:
+            if self.rank == 0 and fcntl:
+                with writing(folder / "config.json"):
+                    lock = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    busy += isinstance(error, BlockingIOError)  # the others: a network drive without locks
+            self.sum_([busy])  # all of the processes end, not only the one that asked
+            if busy:
+                raise UserError(f"another program trains in {folder}; wait for it, or pass another --out")
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def close(self):
+        if self.world > 1:
+            dist.destroy_process_group()
 
     def wait(self):
         if self.world > 1:

@@ -30,7 +30,7 @@ MAZE = "#####\n#S  #\n### #\n#G  #\n#####\n"
             "sudoku",
             4,
             "x" * 16,
-            "'x' is no symbol of sudoku; use '.1234'; the checkpoint solves sudoku of 4x4",
+            "as a puzzle has 'x', no symbol of sudoku; use '.1234'; the checkpoint solves sudoku of 4x4",
         ),
         (
             "sudoku",
@@ -42,7 +42,7 @@ MAZE = "#####\n#S  #\n### #\n#G  #\n#####\n"
         ("maze", 5, MAZE.replace("S", " "), "no S; mend the puzzle"),
         ("maze", 5, MAZE.replace("G", " "), "no G; mend the puzzle"),
         ("maze", 5, MAZE.replace("### #", "#####"), "no path from S to G; mend the puzzle"),
-        ("maze", 5, "1" * 25, "'1' is no symbol of maze"),
+        ("maze", 5, "1" * 25, "'1', no symbol of maze"),
     ],
 )
 def test_bad_puzzles(name, size, puzzle, message):

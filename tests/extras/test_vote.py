@@ -150,7 +150,9 @@ def test_noise_is_seeded_and_spares_the_first_vote():
     task = load_task("maze", size=7)
     inputs, _ = task.generate(20, np.random.default_rng(0))
     models, shake = [tiny(task, M_max=4)], dict(votes=3, noise=2.0, views=False, halt=False)
-    first, again, other = (voting.propose(models, task, inputs, seed=seed, **shake) for seed in (0, 0, 1))
+    first, again, other = (
+        voting.propose(models, task, inputs, noise_seed=seed, **shake) for seed in (0, 0, 1)
+    )
     plain = voting.propose(models, task, inputs, halt=False)
     assert (first.q_halt == again.q_halt).all() and (first.answers == again.answers).all()
     assert (first.q_halt[1:] != other.q_halt[1:]).any()
@@ -246,4 +248,4 @@ def test_only_checkpoints_of_one_task_vote(run, tmp_path, capsys):
 
 def test_votes_need_symmetries():
     with pytest.raises(UserError, match="plain has no symmetries for --votes"):
-        type("Plain", (Task,), {"name": "plain"})().check_votes(1, 4, 0.0, True)
+        type("Plain", (Task,), {"name": "plain"})().check_votes({}, 1, 4, 0.0, True)

@@ -403,9 +403,9 @@ def test_bad_options_are_one_line(options, says, capsys):
 
 
 def test_only_one_checkpoint_votes():
-    Arc1().check_votes(1, None, 0.0, True)
+    assert Arc1().check_votes({}, 1, None, 0.0, True) is None  # all variants
     with pytest.raises(UserError, match="one checkpoint"):
-        Arc1().check_votes(2, None, 0.0, True)
+        Arc1().check_votes({}, 2, None, 0.0, True)
 
 
 def test_layouts(tiny):

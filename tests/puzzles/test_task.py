@@ -61,10 +61,10 @@ def test_encode_and_decode():
     task = load_task("sudoku", size=4)
     assert task.decode(task.encode(["12..\n0000\n....\n...1\n"])) == ["12.............1"]
     for text, message in [
-        ("12", "2 characters, but sudoku of size 4 has 16"),
-        ("_" * 16, "'_' is no symbol"),
-        ("é" * 16, "'é' is no symbol"),
-        ("→" * 16, "'→' is no symbol"),
+        ("12", "2 characters, not 16"),
+        ("_" * 16, "'_', no symbol"),
+        ("é" * 16, "'é', no symbol"),
+        ("→" * 16, "'→', no symbol"),
     ]:
         with pytest.raises(UserError, match=message):
             task.encode([text])

@@ -111,4 +111,7 @@ def test_compiles_where_it_pays(monkeypatch):
         compiles(Options(), 1000, cpu) and not compiles(Options(), 999, cpu) and compiles(Options(), 1, cuda)
     )
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not compiles(Options(), 1000, cpu) and compiles(Options(compile=True), 1, cpu)
+    assert not compiles(Options(), 1000, cpu) and compiles(Options(), 1, cuda)
+    assert not compiles(Options(compile=False), 1, cpu)
+    with pytest.raises(UserError, match="--compile needs g.*--no-compile"):  # and not after ten steps
+        compiles(Options(compile=True), 1, cpu)
