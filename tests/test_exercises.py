@@ -308,8 +308,8 @@ def test_the_check_accepts_the_solution_and_rejects_mistakes(number, exercise):
 def test_moving_the_slider_of_notebook_03_changes_the_picture(monkeypatch):
     cells, titles = cells_of("03"), []
     monkeypatch.setattr(plt, "show", lambda: titles.append(plt.gcf().axes[0].get_title()))
-    right = np.array([[False, True], [True, True]])  # (segments, puzzles): the first needs two segments
-    sure = np.array([[0.6, 0.9], [0.99, 0.99]])
+    right = np.array([[False, True], *[[True, True]] * 7])  # (segments, puzzles): the first needs two
+    sure = np.array([[0.6, 0.9], *[[0.99, 0.99]] * 7])
     values = dict(prepared("03", (1,)), records={"a": (right, sure), "b": (right, sure)})
     for text in ("def think_on", "def show_confidence", "import ipywidgets"):
         exec(next(cell.source for cell in cells if text in cell.source), values)
