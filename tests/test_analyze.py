@@ -131,7 +131,7 @@ def test_several_models_and_one_that_is_not_hrm(folder, tmp_path):
         (["strategies", "--checkpoint", "hrm.pt", "--votes", "0"], "argument --votes: 0 must be"),
         (
             ["steps", "--checkpoint", "hrm.pt", "--puzzle", MAZE],
-            "25 characters, not 16; the checkpoint solves",
+            "20 characters, not 16; the checkpoint solves",
         ),
         (["steps", "--checkpoint", "hrm.pt", "--index", "99"], "--index 99: there are only 30 test puzzles"),
         (["steps", "--checkpoint", "hrm.pt", "--index", "-1"], "argument --index: -1 must be"),

@@ -161,7 +161,7 @@ def test_an_option_of_a_wrong_type_in_a_checkpoint(here, reference, capsys, name
 
 def test_a_checkpoint_without_its_options(here, reference):
     run = changed(reference, here / "run", lambda content: content.update(options={}))
-    with pytest.raises(UserError, match="does not fit.*'data'"):  # whatever it was trained on
+    with pytest.raises(UserError, match="does not fit.*'train_size'"):  # whatever it was trained on
         load_model(run)
 
 

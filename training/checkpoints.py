@@ -107,8 +107,8 @@ def load_model(path, task_name=None, task_options={}, **sizes):
     elif {"averaged", "config", "options", "task"} <= set(names):
         with fitting(path):
             task, options = task_of(path, content["task"], task_name), dict(content["options"])
-            for name in ("data", "train_size", "val_size", "test_size", "seed", "halt"):
-                options[name]  # without these nobody knows what it was trained on, nor how it is measured
+            for name in ("train_size", "val_size", "test_size", "seed"):
+                options[name]  # without these nobody knows what it was trained on
             config = known(content["config"], [f.name for f in fields(HRMConfig)], path, "sizes")
             model = make_model(HRMConfig(**config))
             model.load_state_dict(content["averaged"])
