@@ -104,7 +104,7 @@ def unsolved(cell):
 
 
 def hints(text=None):
-    """hints.md -> {notebook's number: {exercise's number: its line "●● · 10 minutes", hint folded if any}}."""
+    """hints.md -> {notebook's number: {exercise's number: "●● · about 10 minutes" and the folded hint}}."""
     found = {}
     text = (FOLDER / "hints.md").read_text(encoding="utf-8") if text is None else text
     for section in re.split(r"^## ", text, flags=re.M)[1:]:
@@ -146,7 +146,7 @@ REFUSE = """\
 def first_cell(repository):
     """The code that makes a notebook run where it was opened alone."""
     return f"""\
-# On Colab this cell fetches the repository and the packages that are missing; in a copy of it, it does nothing.
+# On Colab this fetches the repository and the packages that are missing. In a copy of it, it does nothing.
 import importlib.util, os, pathlib, subprocess, sys
 here = pathlib.Path.cwd()
 if not any((folder / "hrm.py").exists() for folder in [here, *here.parents]):
@@ -213,7 +213,7 @@ def execute(notebook, folder, name=""):
 
 
 def refuse_other_failures(student, name):
-    """A student copy that ran must have failed in every check, at an exercise to be written, and only there."""
+    """A student copy that ran has failed in every check, at an exercise to be written, and only there."""
     exercise = 0
     for cell, before in zip(student.cells, [None, *student.cells]):
         exercise += "exercise" in tags(cell)
