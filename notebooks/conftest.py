@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 400: two minutes on two cores
+os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 250: a minute
