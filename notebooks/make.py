@@ -202,7 +202,7 @@ def execute(notebook, folder, name=""):
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        timeout=600,
+        timeout=3600,  # seconds for a cell: the machine may be busy
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
