@@ -14,10 +14,8 @@ what students wrote runs with your rights. Grade the work of strangers in a cont
 """
 
 import argparse
-import ast
 import csv
 import json
-import os
 import queue
 import re
 import secrets
@@ -25,26 +23,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-import types
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import torch
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 sys.path[:0] = [str(ROOT), str(FOLDER)]
 
 import make
-from probes import GIVEN, PROBES
+from judge import functions
 from training.files import UserError
 
-OURS = {path.stem for folder in (ROOT, FOLDER) for path in folder.glob("*.py")} | {
-    path.parent.name for path in ROOT.glob("*/*.py")
-}
 START = 300  # seconds in which a process must be ready: PyTorch takes its time on a busy machine
-TRIALS = 2  # times that a probe is run, each with other numbers
 
 
 # --------------------------------------------------------------------------------------- reading a notebook
@@ -58,11 +49,6 @@ def exercises(notebook):
     return found
 
 
-def functions(sources):
-    """The names of all functions and classes at the left margin, read without parsing."""
-    return set(re.findall(r"^(?:def|class) (\w+)", "\n".join(sources), flags=re.M))
-
-
 def recognise(notebook, solved):
     """The name of the solved notebook that has the most exercises in common with this one."""
     names = functions(cell.source for cell in notebook.cells if cell.cell_type == "code")
@@ -71,125 +57,6 @@ def recognise(notebook, solved):
     if not common[best]:
         raise UserError("no function of any exercise is in it")
     return best
-
-
-def definitions(source):
-    """What defines something: functions, classes, imports, and constants. The rest of a cell is left out: it
-    prints, draws or loads. Nothing of this repository is imported."""
-    source = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
-    kept = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Import):
-            node.names = [each for each in node.names if each.name.split(".")[0] not in OURS]
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) or isinstance(node, ast.Import) and node.names:
-            kept.append(node)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in OURS:
-            kept.append(node)
-        elif isinstance(node, ast.Assign) and is_constant(node.value):
-            kept.append(node)
-    return ast.Module(kept, [])
-
-
-def is_constant(node):
-    try:
-        ast.literal_eval(node)
-    except ValueError:
-        return False
-    return True
-
-
-def define(source, names):
-    """Add to the dict `names` what a cell defines; a cell that is broken adds nothing."""
-    try:
-        exec(compile(definitions(source), "cell", "exec"), names)
-    except Exception:
-        pass
-
-
-# --------------------------------------------------------------------------------------------- one exercise
-class Names(types.SimpleNamespace):
-    """What probes get: f.rms_norm is the function rms_norm."""
-
-    def __getattr__(self, name):
-        raise NameError(f"{name} is not defined")
-
-
-def given(solved, name):
-    """The names that an exercise may use: all that the solved notebook defines, its exercises included."""
-    names = dict(GIVEN.get(name[:2], {}))
-    for cell in solved.cells:
-        if cell.cell_type == "code" and "check" not in make.tags(cell):
-            define(cell.source, names)
-    return names
-
-
-def differ(result, expected):
-    """What is different, in words; None if nothing is. Numbers may differ by rounding."""
-    if isinstance(expected, (list, tuple)):
-        if not isinstance(result, (list, tuple)) or len(result) != len(expected):
-            return f"{len(expected)} results are expected"
-        return next((why for pair in zip(result, expected) if (why := differ(*pair))), None)
-    if isinstance(expected, (str, type(None))):
-        return None if result == expected else f"{str(result)[:40]!r} and not {expected!r}"
-    try:
-        mine, right = (torch.as_tensor(each).detach().double() for each in (result, expected))
-    except (TypeError, ValueError, RuntimeError):
-        return f"{type(result).__name__}, where numbers are expected"
-    if mine.shape != right.shape:
-        return f"shape {tuple(mine.shape)} and not {tuple(right.shape)}"
-    if not torch.allclose(mine, right, rtol=1e-4, atol=1e-5, equal_nan=True):
-        return "other numbers"
-    return None
-
-
-def judge(source, others, probe, solved, seed):
-    """Compare what the probe finds in the student's source and in `solved` -> None, or what is wrong."""
-    names = dict(others)
-    try:
-        code = compile(definitions(source), "cell", "exec")
-        exec(code, names)
-    except SyntaxError as error:
-        return f"SyntaxError in line {error.lineno}"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    for trial in range(TRIALS):
-        torch.manual_seed(0)
-        expected = probe(solved, np.random.default_rng([seed, trial]))
-        try:
-            torch.manual_seed(0)
-            result = probe(Names(**names), np.random.default_rng([seed, trial]))
-        except BaseException as error:  # sys.exit() too
-            return f"{type(error).__name__}: {str(error)[:80]}"
-        if why := differ(result, expected):
-            return why
-    return None
-
-
-def lock_the_library():
-    """From here on, `import hrm` fails, as does every other import from this repository."""
-    for name in [*sys.modules, *OURS]:
-        if name.split(".")[0] in OURS:
-            sys.modules[name] = None
-    sys.path[:] = [path for path in sys.path if Path(path).resolve() not in (ROOT, FOLDER)]
-
-
-def grade_here(path, name, first, seed):
-    """Judge the exercises from `first` on -> yields (number, None or what is wrong)."""
-    notebook, solved = read(path), make.read(FOLDER / "solutions" / f"{name}.ipynb")
-    right, handed_in = exercises(solved), exercises(notebook)
-    names = given(solved, name)
-    own = {}  # helpers that the student wrote in other cells
-    lock_the_library()
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source not in handed_in.values():
-            define(cell.source, own)
-    names = {**own, **names}
-    for number in sorted(right):
-        if number >= first:
-            others = {key: value for key, value in names.items() if key not in functions([right[number]])}
-            source = handed_in.get(number, "")
-            probe = PROBES[name[:2], number]
-            yield number, judge(source, others, probe, types.SimpleNamespace(**names), seed)
 
 
 def read(path):
@@ -213,16 +80,29 @@ def lines(process):
     return found
 
 
-def grade(path, name, numbers, limit, seed):
-    """{number: None or what is wrong} for one notebook. It never takes longer than the limit an exercise."""
-    results, waiting = {}, sorted(numbers)
+def sources(notebook):
+    """The sources of the code cells that are no checks."""
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code" and "check" not in make.tags(cell))
+    return [cell.source for cell in cells]
+
+
+def grade(notebook, name, solved, limit, seed):
+    """{number: None or what is wrong} for one notebook. An exercise never takes longer than the limit."""
+    right, handed_in = exercises(solved), exercises(notebook)
+    others = [source for source in sources(notebook) if source not in handed_in.values()]
+    work = {"name": name, "seed": seed, "solved": sources(solved), "right": right, "others": others,
+            "handed_in": handed_in}
+    results, waiting = {}, sorted(right)
     while waiting:
-        command = [sys.executable, __file__, str(path.resolve()), "--one", name, "--first", str(waiting[0])]
         with tempfile.TemporaryDirectory() as folder:
-            process = subprocess.Popen([*command, "--seed", str(seed)], cwd=folder, text=True,
-                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [sys.executable, FOLDER / "judge.py"], cwd=folder, text=True, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )
             written = lines(process)
             try:
+                process.stdin.write(json.dumps({**work, "first": waiting[0]}))
+                process.stdin.close()
                 ready = written.get(timeout=START)
                 while waiting and ready:
                     line = written.get(timeout=limit)
@@ -257,12 +137,13 @@ def grade_folder(folder, limit, seed):
         row = {"submission": str(path.relative_to(folder)), "points": 0}
         rows.append(row)
         try:
-            row["notebook"] = name = recognise(read(path), solved)
+            notebook = read(path)
+            row["notebook"] = name = recognise(notebook, solved)
         except UserError as error:
             row["remarks"] = str(error)
             continue
         points = worth(name)
-        results = grade(path, name, points, limit, seed)
+        results = grade(notebook, name, solved[name], limit, seed)
         row |= {f"exercise {n}": 0 if results[n] else points[n] for n in points}
         row["points"], row["of"] = sum(row[f"exercise {n}"] for n in points), sum(points.values())
         row["remarks"] = "; ".join(f"{n}: {results[n]}" for n in points if results[n])
@@ -288,17 +169,8 @@ def main():
     parser.add_argument("--out", type=Path, help="the table (default: points.csv in the folder)")
     parser.add_argument("--limit", type=float, default=30, help="seconds for an exercise (default: 30)")
     parser.add_argument("--seed", type=int, help="of the numbers (default: random)")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # the process of one notebook: its name
-    parser.add_argument("--first", type=int, default=1, help=argparse.SUPPRESS)
     args = parser.parse_args()
     seed = secrets.randbits(32) if args.seed is None else args.seed
-    if args.one:
-        out, sys.stdout = sys.stdout, open(os.devnull, "w")  # what a student prints is no result
-        torch.set_num_threads(1)
-        print("ready", file=out, flush=True)
-        for result in grade_here(args.folder, args.one, args.first, seed):
-            print(json.dumps(result), file=out, flush=True)
-        return 0
     try:
         out = args.out or args.folder / "points.csv"
         rows = grade_folder(args.folder, args.limit, seed)

@@ -10,21 +10,21 @@ import nbformat
 import pytest
 import torch
 
-from notebooks import grade, make
+from notebooks import grade, judge, make
 from notebooks.probes import PROBES
 from training.files import UserError
 
 SOLVED = {path.stem: make.read(path) for path in make.solutions()}
 FIRST = SOLVED["00_build_hrm"]
-NAMES = {name: grade.given(notebook, name) for name, notebook in SOLVED.items()}
+NAMES = {name: judge.given(name, grade.sources(notebook)) for name, notebook in SOLVED.items()}
 EXERCISES = [(name, number) for name, notebook in SOLVED.items() for number in grade.exercises(notebook)]
 
 
 def judged(name, number, source):
     names = NAMES[name]
-    own = grade.functions([grade.exercises(SOLVED[name])[number]])
+    own = judge.functions([grade.exercises(SOLVED[name])[number]])
     others = {key: value for key, value in names.items() if key not in own}
-    return grade.judge(source, others, PROBES[name[:2], number], types.SimpleNamespace(**names), 5)
+    return judge.judge(source, others, PROBES[name[:2], number], types.SimpleNamespace(**names), 5)
 
 
 @pytest.mark.parametrize("name, number", EXERCISES, ids=lambda part: str(part)[:2])
@@ -189,20 +189,20 @@ def test_five_submissions(tmp_path, monkeypatch, capsys):
 
 
 def test_what_counts_as_the_same():
-    assert grade.differ((torch.ones(2), 3), [torch.ones(2) + 1e-7, 3.0]) is None
-    assert grade.differ(torch.ones(2), torch.ones(2, 1)) == "shape (2,) and not (2, 1)"
-    assert grade.differ(torch.ones(2), torch.zeros(2)) == "other numbers"
-    assert grade.differ(None, torch.zeros(2)) == "NoneType, where numbers are expected"
-    assert grade.differ([1], [1, 2]) == "2 results are expected"
-    assert grade.differ("a", "b") == "'a' and not 'b'"
+    assert judge.differ((torch.ones(2), 3), [torch.ones(2) + 1e-7, 3.0]) is None
+    assert judge.differ(torch.ones(2), torch.ones(2, 1)) == "shape (2,) and not (2, 1)"
+    assert judge.differ(torch.ones(2), torch.zeros(2)) == "other numbers"
+    assert judge.differ(None, torch.zeros(2)) == "NoneType, where numbers are expected"
+    assert judge.differ([1], [1, 2]) == "2 results are expected"
+    assert judge.differ("a", "b") == "'a' and not 'b'"
 
 
 def test_definitions_leave_out_what_runs_and_what_is_ours():
     cell = "%time\nimport math, hrm\nfrom data import x\nN = 3\nM = load()\nprint(N)\ndef f():\n    return N"
     names = {}
-    grade.define(cell, names)
+    judge.define(cell, names)
     assert names["f"]() == 3 and "math" in names and not {"hrm", "x", "M"} & names.keys()
-    grade.define("def g(:", names)
+    judge.define("def g(:", names)
     assert "g" not in names
 
 
