@@ -32,7 +32,7 @@ from puzzles.task import returned
 from training.checkpoints import build, fitting, load_model, make_model, to_resume
 from training.files import UserError, write, write_text
 from training.log import Log, print_table, signals
-from training.optimisers import AdamAtan2, M_max_at, lr_scale, make_optimizers, sign_sgd_  # noqa: F401
+from training.optimisers import M_max_at, lr_scale, make_optimizers, sign_sgd_
 from training.options import (OPTIONS, RUNTIME, SIZES, Options, compiles, exit_status, optimiser_steps, parse,
                               task_keywords, with_preset)
 from training.pictures import boards_side_by_side, draw_boards, draw_curves

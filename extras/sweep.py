@@ -37,7 +37,8 @@ from training.options import Parser, exit_status
 # so that M_max means what it says; the average of the weights is short, as the runs are. "cpu" is an old name
 # of the preset "small": the table knows a run by its command.
 MATTERS = ("--task sudoku --size 4 --task-options extra=3 --train-size 400 --val-size 100 --test-size 500 "
-           "--preset cpu --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --steps 600 --lr 3e-3 --ema 0.98 "
+           "--preset cpu --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --steps 600 --batch-size 64 "
+           "--optimizer adam_atan2 --q-weight 0.5 --lr 3e-3 --ema 0.98 "
            "--grow-M-max 0 --eval-every 200 --device cpu --no-compile")
 MODELS = {
     "HRM": "",
@@ -70,7 +71,7 @@ GRIDS = {
                      for seed in SEEDS for name, options in MODELS.items()},
     "depth-cpu": depth_runs(
         "--task sudoku --size 4 --preset small --steps 400 --batch-size 64 --eval-every 400 --save-every 200 "
-        "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200",
+        "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200 --optimizer adam_atan2 --q-weight 0.5 --lr 1.5e-3",
         16, 32, 4, (16, 32, 64, 128), (2, 4, 8, 16), (1, 2, 4, 8)),
     "depth-gpu": depth_runs(
         "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5",

@@ -51,7 +51,8 @@ class Log:
         now = time.time()
         seconds, run.seconds = now - self.clock, run.seconds + now - self.clock
         pace = (seconds - self.pause) / steps
-        self.pace = 0.7 * self.pace + 0.3 * pace if self.pace and not self.pause else pace
+        if self.row:  # the first steps of all are slow, and tell nothing
+            self.pace = 0.7 * self.pace + 0.3 * pace if self.pace and not self.pause else pace
         puzzles = steps * run.options.batch_size
         self.row = {"step": run.step, "seconds": round(run.seconds, 1), "lr": run.options.lr * scale,
                     "M_max": M_max, "loss": loss / puzzles, "token_loss": token_loss / puzzles,
@@ -70,8 +71,9 @@ class Log:
 
     def show(self):
         left = self.left()
+        known = [f"{left // 60}:{left % 60:02} left"] if self.pace else []
         shown = [f"{label} {self.row[key]:.3f}" for key, label in SHOWN.items() if key in self.row]
-        self.bar.set_postfix_str(", ".join([f"{left // 60}:{left % 60:02} left", *shown]))
+        self.bar.set_postfix_str(", ".join(known + shown))
 
     @contextmanager
     def doing(self, what):

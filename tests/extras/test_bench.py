@@ -11,6 +11,7 @@ import train
 from extras import bench
 from hrm import CHOICES, HRMConfig, Linear, Slots, act_step, solve, swiglu_size
 from training.checkpoints import make_model
+from training.optimisers import AdamAtan2
 from training.options import exit_status
 
 MODELS = CHOICES["model"]
@@ -152,7 +153,7 @@ def test_compiled_training_has_the_same_losses(dtype, backend, tolerance):
     losses = []
     for compiled in (False, True):
         model, batch = make(dtype=dtype, L_layers=1, H_cycles=1, L_cycles=1, positions="learned")
-        optimizer = train.AdamAtan2(model.parameters(), lr=1e-3, weight_decay=0.1)
+        optimizer = AdamAtan2(model.parameters(), lr=1e-3, weight_decay=0.1)
         slots = Slots.empty(model, *batch)
         if compiled:
             model.compile(backend=backend, fullgraph=True)
