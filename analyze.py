@@ -26,8 +26,8 @@ from analysis.fixed_point import fixed_point, plot_fixed_point
 from analysis.halting import halting, plot_halting
 from analysis.steps import animate, follow, parse_puzzle, play, plot_steps
 from analysis.strategies import plot_strategies, strategies
-from data import load_splits, to_tensors
-from training.checkpoints import load_model
+from data import to_tensors
+from training.checkpoints import kept_test, load_model
 from training.files import UserError, write, write_text
 from training.options import Options, Parser, exit_status, number, whole
 from training.pictures import save_figure
@@ -108,8 +108,8 @@ def load(args):
     split = None
     if getattr(args, "puzzle", None) is None:
         names = "data", "train_size", "val_size", "test_size", "seed"
-        splits = load_splits(task, *(options[name] for name in names))
-        split = splits["test"][: getattr(args, "puzzles", None)]
+        test = kept_test(args.checkpoint[0], task, [options[name] for name in names])
+        split = test[: getattr(args, "puzzles", None)]
     models = [model.to(choose_device(args.device)) for model, _, _ in loaded]
     name = boards[0]
     if len(models) == 1 and models[0].config.model != "hrm":

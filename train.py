@@ -29,7 +29,7 @@ from tqdm import tqdm
 from data import BUILT_IN, load_splits, load_task, to_tensors
 from hrm import Block, HRMConfig, Slots, act_step, draw_M_min, solve
 from puzzles.task import returned
-from training.checkpoints import build, fitting, load_model, make_model, to_resume
+from training.checkpoints import build, fitting, kept_test, load_model, make_model, to_resume
 from training.files import UserError, write, write_text
 from training.log import Log, print_table, signals
 from training.optimisers import M_max_at, lr_scale, make_optimizers, sign_sgd_
@@ -50,6 +50,7 @@ class Run:
         self.options, self.config, self.processes = options, config, processes
         self.task = {"name": task.name, **task.options}
         parts = {"puzzles": split.inputs, "answers": split.labels}  # on --resume, are they still the same?
+        self.test = None  # test puzzles that were made here: what is kept need not be made again
         self.checksums = {name: zlib.crc32(rows.tobytes()) for name, rows in parts.items()}
         self.model = make_model(config).to(processes.device)
         self.averaged = self.model  # what is evaluated
@@ -67,7 +68,7 @@ class Run:
     def weights(self):
         """What evaluation needs."""
         return {"averaged": self.averaged.state_dict(), "step": self.step, "options": asdict(self.options),
-                "config": asdict(self.config), "task": self.task, **self.checksums}
+                "config": asdict(self.config), "task": self.task, "test": self.test, **self.checksums}
 
     def checkpoint(self):
         """All of it."""
@@ -284,6 +285,9 @@ def train_command(given, processes):
                        num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
     steps = optimiser_steps(options, len(splits["train"]), processes)
     run = Run(options, config, task, splits["train"], processes)
+    if options.data is None and not task.load:
+        rows = {name: torch.from_numpy(getattr(splits["test"], name)) for name in ("inputs", "labels")}
+        run.test = {"puzzles": list(puzzles(options)), **rows}
     if checkpoint:
         if any(checkpoint.get(name, now) != now for name, now in run.checksums.items()):  # old: no answers
             raise UserError(f"the training puzzles are not those that {out} began with; "
@@ -356,7 +360,7 @@ def evaluate_command(given, processes):
     if "data" in given and "test_size" not in given:
         options.test_size = None
     options.votes = task.check_votes(given, len(models), options.votes, options.noise, options.views)
-    test = load_splits(task, *puzzles(options))["test"]
+    test = kept_test(path, task, puzzles(options))
     for name, each in zip(given["eval"], saved):
         if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
             test = unseen(task, test, name, Options(**each))

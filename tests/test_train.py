@@ -176,6 +176,18 @@ def test_eval_of_a_checkpoint(here, reference, capsys, no_pictures):
     assert result(reference / "best.pt", "--max-segments", "7", "--no-halt")["segments"] == 7
 
 
+def test_a_checkpoint_keeps_its_test_puzzles(here, reference, no_pictures, monkeypatch):
+    """So nothing is made anew to measure it, unless other puzzles are asked for."""
+    made = []
+    monkeypatch.setattr("training.checkpoints.load_splits",
+                        lambda *asked: made.append(asked) or load_splits(*asked, cache=None))
+    assert train.main(["--eval", str(reference / "best.pt"), "--out", "same"]) == 0 and not made
+    same, before = (json.loads((folder / "eval.json").read_text()) for folder in (Path("same"), reference))
+    assert all(same[name] == before[name] for name in ("n", "exact", "cell", "segments"))
+    assert train.main(["--eval", str(reference / "best.pt"), "--out", "other", "--test-size", "5"]) == 0
+    assert made
+
+
 def test_eval_of_a_published_checkpoint(here, no_pictures):
     torch.manual_seed(0)
     sizes = dict(

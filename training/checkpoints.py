@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from data import load_task, task_class
+from data import load_splits, load_task, task_class
 from hrm import HRM, HRMConfig, swiglu_size
+from puzzles.task import Split
 from training.files import UserError
 from training.options import OPTIONS, RUNTIME, Options
 
@@ -128,6 +130,16 @@ def load_model(path, task_name=None, task_options={}, **sizes):
                         f"{task.name} of size {task.size} has {task.seq_len} out of {task.vocab_size}; "
                         f"pass another --task or --size")
     return model, task, options
+
+
+def kept_test(path, task, puzzles):
+    """The "test" of load_splits(task, *puzzles): kept in the checkpoint, if these made it, or made anew."""
+    kept = read_checkpoint(path).get("test")
+    if not kept or kept["puzzles"] != list(puzzles):
+        return load_splits(task, *puzzles)["test"]
+    with fitting(path):
+        inputs, labels = kept["inputs"].numpy(), kept["labels"].numpy()
+        return Split(inputs, labels, np.zeros(len(inputs), np.int32), task.rating(inputs, labels))
 
 
 def to_resume(given):
