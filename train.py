@@ -180,8 +180,8 @@ def train(run, task, splits, out, steps, log, stop):
 def compile_model(model, steps):
     """A long run compiles the whole segment, which takes most of a minute. In a short one only the blocks,
     which share their code, pay: a few seconds, for a gain a few per cent smaller."""
-    short = steps < 10_000
-    for module in [module for module in model.modules() if isinstance(module, Block)] if short else [model]:
+    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    for module in blocks if steps < 10_000 else [model]:
         module.compile()
 
 

@@ -122,6 +122,8 @@ def geometry(box):
 def to_masks(puzzles, box):
     """(n, C) digits -> (C, n) bit masks; a blank may be any digit."""
     side, puzzles = box[0] * box[1], np.asarray(puzzles)
+    if puzzles.ndim != 2 or puzzles.shape[1] != side**2:
+        raise ValueError(f"puzzles of shape {puzzles.shape}: boxes of {box[0]}x{box[1]} need (n, {side**2})")
     if puzzles.size and not 0 <= puzzles.min() <= puzzles.max() <= side:
         raise ValueError(f"puzzles hold {puzzles.min()}..{puzzles.max()}: expected 0..{side}, 0 = blank")
     mask_of = np.append((1 << side) - 1, 1 << np.arange(side))

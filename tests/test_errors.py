@@ -89,7 +89,7 @@ MAZE = "--task maze --preset small --device cpu --out new".split()
 
 # What is wrong, arguments, and what the line must say: the value, and the way out.
 CASES = [
-    ("unknown task", ["--task", "chess"], "'chess'", "maze, sudoku"),
+    ("unknown task", ["--task", "chess"], "'chess'", "flood, maze"),
     ("unknown flag", ["--taks", "maze"], "--taks", "--help"),
     ("abbreviated flag", ["--tas", "maze"], "--tas", "--help"),
     ("stray word", ["maze"], "maze", "--help"),
@@ -353,7 +353,7 @@ def test_a_full_disk_loses_nothing(folder, tmp_path, limit):
 @pytest.mark.parametrize(
     "arguments, parts",
     [
-        (["--task", "chess"], ["'chess'", "maze, sudoku"]),
+        (["--task", "chess"], ["'chess'", "flood, maze"]),
         (["--task", "sudoku", "--size", "5"], ["size 5", "use 4, 6 or 9"]),
         (["--task", "maze", "--size", "8"], ["8", "odd size", "kind=random"]),
         (["--show", "0"], ["--show: 0 must be in 1..100"]),

@@ -138,8 +138,8 @@ def kept_test(path, task, puzzles):
     if not kept or kept["puzzles"] != list(puzzles):
         return load_splits(task, *puzzles)["test"]
     with fitting(path):
-        inputs, labels = kept["inputs"].numpy(), kept["labels"].numpy()
-        return Split(inputs, labels, np.zeros(len(inputs), np.int32), task.rating(inputs, labels))
+        rows = kept["inputs"].numpy(), kept["labels"].numpy()
+        return Split(*rows, np.zeros(len(rows[0]), np.int32), task.rating(*rows))
 
 
 def to_resume(given):

@@ -65,15 +65,11 @@ class Log:
         self.show()
         return asked.item() > 0
 
-    def left(self):
-        """Seconds of training to come, evaluations not counted."""
-        return round((self.steps - self.run.step) * self.pace)
-
     def show(self):
-        left = self.left()
-        known = [f"{left // 60}:{left % 60:02} left"] if self.pace else []
-        shown = [f"{label} {self.row[key]:.3f}" for key, label in SHOWN.items() if key in self.row]
-        self.bar.set_postfix_str(", ".join(known + shown))
+        left = round((self.steps - self.run.step) * self.pace)  # seconds, evaluations not counted
+        shown = [f"{left // 60}:{left % 60:02} left"] if self.pace else []
+        shown += [f"{label} {self.row[key]:.3f}" for key, label in SHOWN.items() if key in self.row]
+        self.bar.set_postfix_str(", ".join(shown))
 
     @contextmanager
     def doing(self, what):

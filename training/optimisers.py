@@ -72,8 +72,7 @@ class Muon(torch.optim.Optimizer):
                 self.state[p] = {"m": torch.zeros_like(p)}
         grads, m = [p.grad for p in params], [self.state[p]["m"] for p in params]
         torch._foreach_lerp_(m, grads, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(grads, m, group["momentum"])  # Nesterov's momentum
-        update = orthogonal(torch.stack(ahead))
+        update = orthogonal(torch.stack(torch._foreach_lerp(grads, m, group["momentum"])))  # Nesterov's
         rows, columns = params[0].shape
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_sub_(params, list(update), alpha=group["lr"] * math.sqrt(max(1, rows / columns)))
@@ -84,8 +83,7 @@ def make_optimizers(model, options):
     matrices of its modules, and Muon those."""
     modules = [module for module in model.modules() if isinstance(module, ReasoningModule)]
     matrices = [p for module in modules for p in module.parameters()] if options.optimizer == "muon" else []
-    inside = set(matrices)
-    rest = [p for p in model.parameters() if p not in inside]
+    rest = [p for p in model.parameters() if all(p is not matrix for matrix in matrices)]
     optimizers = [AdamAtan2(rest, options.lr, options.weight_decay)]
     if matrices:
         optimizers.append(Muon(matrices, options.muon_lr, options.muon_weight_decay))

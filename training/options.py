@@ -204,9 +204,8 @@ def parse(argv, description, prog="train.py"):
             elif f.type is list:
                 kind = {"nargs": "+"}
             default = "" if f.default in (None, "") else f" [{f.default}]"
-            short = ["-q"] if name == "quiet" else []
-            group.add_argument(f"--{name.replace('_', '-')}", *short, dest=name, **kind,
-                               help=f.metadata.get("help", "") + default)
+            names = [f"--{name.replace('_', '-')}", *(["-q"] if name == "quiet" else [])]
+            group.add_argument(*names, dest=name, **kind, help=f.metadata.get("help", "") + default)
     return vars(parser.parse_args(argv))
 
 
