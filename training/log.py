@@ -15,7 +15,7 @@ from training.files import write_text, writing
 COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", "cell", "exact", "segments",
            "q_halt_accuracy", "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
 ROW = re.compile(r"\d+(,(nan|[-+.e\d]*))" f"{{{len(COLUMNS) - 1}}}")  # what else is in the file is dropped
-SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "validation"}  # in the progress bar
+SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "val"}  # in the progress bar
 
 
 class Log:
