@@ -50,8 +50,8 @@ class Run:
         self.options, self.config, self.processes = options, config, processes
         self.task = {"name": task.name, **task.options}
         parts = {"puzzles": split.inputs, "answers": split.labels}  # on --resume, are they still the same?
-        self.test = None  # test puzzles that were made here: what is kept need not be made again
         self.checksums = {name: zlib.crc32(rows.tobytes()) for name, rows in parts.items()}
+        self.test = None  # test puzzles that were made here: what is kept need not be made again
         self.model = make_model(config).to(processes.device)
         self.averaged = self.model  # what is evaluated
         if options.ema:
