@@ -3,15 +3,15 @@ exercise solved.
 
     python notebooks/make.py           # all notebooks
     python notebooks/make.py 02 05     # those whose names start so
-    python notebooks/make.py --no-run  # only derive the student copies, for a quick look
+    python notebooks/make.py --no-run  # only labels and student copies, for a quick look
     python notebooks/make.py --repository https://github.com/OWNER/NAME    # once: the public address
 
 A notebook is made in three steps: run the solved one, derive the student copy NN_name.ipynb from it, run that
 too, to see that it fails at its checks and nowhere else. The solved one keeps its outputs, for reading. The
 student copy is saved without: they would give away the answers.
 
-A student copy gets three things more: badges and a first cell for Colab and Binder, with the address below;
-and, before each exercise, its difficulty, minutes and folded hint from hints.md.
+Both get, before each exercise, its difficulty, minutes and folded hint from hints.md. A student copy gets two
+things more: badges and a first cell for Colab and Binder, with the address below.
 
 Tags of cells (in JupyterLab: the gear in the right sidebar) say what happens to a cell in the student copy:
 
@@ -21,6 +21,9 @@ Tags of cells (in JupyterLab: the gear in the right sidebar) say what happens to
   check           The code cell right after an exercise, or one that needs several. In the student copy it may
                   fail, and the notebook goes on.
   solution-notes  Prose on the common mistakes: left out.
+  difficulty      Written from hints.md, anew each time: edit it there.
+  play            A picture with sliders (sliders.py), moved in the tests. Its output is not saved: a picture
+                  of the same stands before it.
 """
 
 import argparse
@@ -160,12 +163,26 @@ def clear(notebook):
             cell.outputs, cell.execution_count = [], None
 
 
+def label(solution, name):
+    """Write, in place, the difficulty, minutes and hint of hints.md before each exercise."""
+    labels, cells = hints().get(name[:2], {}), []
+    for cell in solution.cells:
+        if "exercise" in tags(cell):
+            number = exercise_number(cell)
+            if number not in labels:
+                raise UserError(f"hints.md has no section '## {name[:2]} exercise {number}: …'; write one")
+            about = {"id": f"hint{number}", "metadata": {"tags": ["difficulty"]}}
+            cells.append(nbformat.v4.new_markdown_cell(labels[number], **about))
+        if "difficulty" not in tags(cell):
+            cells.append(cell)
+    solution.cells = cells
+
+
 def derive(solution, name="", repository=None):
     """A solved notebook -> the student copy, without outputs. The same source always gives the same copy.
 
-    With its name, "02_one_step_gradient", the copy gets its first cell and its hints."""
+    With its name, "02_one_step_gradient", the copy gets its first cell."""
     repository = REPOSITORY if repository is None else repository
-    labels = hints().get(name[:2], {}) if name else {}
     cells, exercises = [], 0
     for cell, following in zip(solution.cells, [*solution.cells[1:], None]):
         new = nbformat.from_dict({**cell, "metadata": {"tags": list(tags(cell))} if tags(cell) else {}})
@@ -178,10 +195,6 @@ def derive(solution, name="", repository=None):
             if following is None or "check" not in tags(following):
                 raise UserError(f"exercise {exercises} is not followed by a cell with the tag check")
             new.source = unsolved(cell)
-            if name and exercises not in labels:
-                raise UserError(f"hints.md has no section '## {name[:2]} exercise {exercises}: …'; write one")
-            if name:
-                cells.append(nbformat.v4.new_markdown_cell(labels[exercises], id=f"hint{exercises}"))
         elif "check" in tags(cell):
             new.metadata["tags"] = [*tags(cell), "raises-exception"]
         if "solution-notes" not in tags(cell):
@@ -231,7 +244,8 @@ def refuse_other_failures(student, name):
 
 
 def tidy(notebook):
-    """Take away, in place, what changes from run to run without meaning: times, kernel, progress bars."""
+    """Take away, in place, what changes from run to run without meaning (times, kernel, progress bars), and
+    sliders: without a kernel they are dead."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": tags(cell)} if tags(cell) else {})
@@ -239,8 +253,9 @@ def tidy(notebook):
             cell.outputs = [
                 output
                 for output in cell.outputs
-                if not (output.get("name") == "stderr" and "\r" in output.text)
-            ]  # tqdm's bars
+                if not (output.get("name") == "stderr" and "\r" in output.text)  # tqdm's bars
+                and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            ]
 
 
 def save(notebook, path):
@@ -250,13 +265,15 @@ def save(notebook, path):
 
 
 def make(path, run=True):
-    """One solved notebook: run it, derive its student copy, run that, save both."""
+    """One solved notebook: label its exercises, run it, derive its student copy, run that, save both."""
     solution, student_path = read(path), FOLDER / path.name
+    label(solution, path.stem)
     student = derive(solution, path.stem)
     if run:
         execute(solution, path.parent, path.name)
         tidy(solution)
-        save(solution, path)
+    save(solution, path)
+    if run:
         execute(student, FOLDER, f"the student copy of {path.name}")
         refuse_other_failures(student, path.name)
     save(derive(solution, path.stem), student_path)
@@ -300,7 +317,7 @@ def main():
     parser.add_argument(
         "prefixes", nargs="*", metavar="NN", help="first characters of notebooks' names; none: all"
     )
-    parser.add_argument("--no-run", action="store_true", help="only derive the student copies")
+    parser.add_argument("--no-run", action="store_true", help="only labels and student copies")
     parser.add_argument("--repository", help="set the public address everywhere; implies --no-run")
     args = parser.parse_args()
     try:
