@@ -30,6 +30,7 @@ def opened(monkeypatch):
         with contextlib.chdir(ROOT):
             for i in needed(number, [at], GIVEN.get(number, {})):
                 exec(cells[i].source, names)
+            plt.close("all")
             exec(compile(ast.Module(statements, []), "cell", "exec"), names)
             return eval(compile(ast.Expression(box.value), "cell", "eval"), names), names
 
