@@ -20,7 +20,7 @@ from pathlib import Path
 import matplotlib
 
 from analysis.convergence import convergence, plot_convergence
-from analysis.depth import depth, plot_depth
+from analysis.depth import SCALES, depth, plot_depth
 from analysis.dimensions import participation_ratios, plot_participation_ratios
 from analysis.fixed_point import fixed_point, plot_fixed_point
 from analysis.halting import halting, plot_halting
@@ -29,33 +29,47 @@ from analysis.strategies import plot_strategies, strategies
 from data import to_tensors
 from training.checkpoints import kept_test, load_model
 from training.files import UserError, write, write_text
-from training.options import Options, Parser, exit_status, number, whole
+from training.options import DEVICES, Options, Parser, exit_status, whole
 from training.pictures import save_figure
 from training.processes import choose_device
 
-COMMANDS = {
-    "convergence": "do the states settle? (fig. 3); several checkpoints of one task are compared",
-    "participation-ratio": "how many dimensions do the states fill? (fig. 8)",
-    "steps": "what would the model answer after each update? (fig. 7)",
-    "halting":
-        "does it think longer about harder puzzles, what does that save, what would more bring? (fig. 5)",
-    "fixed-point": "does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)",
-    "strategies": "what do votes, noise, longer thinking and several checkpoints buy? (extras/vote.py)",
-    "depth": "train many sizes: is it depth that helps? (fig. 2)",
+COMMANDS = {  # what each shows, and how many of the test puzzles, if --puzzles is not given
+    "convergence": ("do the states settle? (fig. 3); several checkpoints of one task are compared", 50),
+    "participation-ratio": ("how many dimensions do the states fill? (fig. 8)", 100),
+    "steps": ("what would the model answer after each update? (fig. 7)", None),
+    "halting": ("does it think longer about harder puzzles, what does that save? (fig. 5)", 1000),
+    "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
+    "strategies": ("what do votes, noise, longer thinking and several models buy? (extras/vote.py)", 500),
+    "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
-PUZZLES = {"convergence": 50, "participation-ratio": 100, "halting": 1000, "fixed-point": 200,
-           "strategies": 500}  # how many of the test puzzles, if --puzzles is not given
-SEVERAL = "convergence", "strategies"  # commands that take several checkpoints
+STYLE = {"axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "legend.frameon": False}
 
 
-def over_states(function, model, split, segments):
-    """For what looks at states."""
+def measure(args, models, task, split, confidence):
+    """Do what the command says with what `load` returned -> numbers, figure."""
+    model, segments = models[0], args.max_segments
+    if args.command == "steps":
+        return watch(args, model, task, split, confidence)
+    if args.command == "halting":
+        numbers = halting(model, split, segments, confidence, task)
+        return numbers, plot_halting(numbers, task.unit)
+    if args.command == "fixed-point":
+        numbers = fixed_point(model, split, segments, confidence, task)
+        return numbers, plot_fixed_point(numbers)
+    if args.command == "strategies":
+        if args.votes > 1 and task.view(1, 1) is None:
+            raise UserError(f"task {task.name} has no symmetries for --votes {args.votes}; pass --votes 1")
+        table = strategies(models, task, split, confidence, args.votes)
+        return {"strategies": table}, plot_strategies(table, f"{args.name}: {len(split)} puzzles")
     inputs, _, puzzle_ids = to_tensors(split, next(model.parameters()).device)
-    once = model.config.model == "transformer"  # in one segment, whatever --max-segments says
-    return function(model, inputs, puzzle_ids, 1 if once else segments)
+    if args.command == "participation-ratio":
+        numbers = participation_ratios(model, inputs, puzzle_ids, segments)
+        return numbers, plot_participation_ratios(numbers)
+    numbers = [convergence(each, inputs, puzzle_ids, segments) for each in models]
+    return {"models": numbers}, plot_convergence(numbers)
 
 
-def watch(args, gif, model, task, split, confidence):
+def watch(args, model, task, split, confidence):
     """`steps` is also seen in the terminal, and as a GIF."""
     if args.puzzle is not None:
         puzzle = parse_puzzle(task, args.puzzle), None, 0
@@ -64,57 +78,36 @@ def watch(args, gif, model, task, split, confidence):
     else:
         raise UserError(f"--index {args.index}: there are only {len(split)} test puzzles, counted from 0")
     steps = follow(model, task, *puzzle, args.max_segments, confidence)
-    play(task, steps, seconds=args.seconds)
+    play(task, steps)
+    gif = Path(args.out, f"steps-{args.name}.gif")
     write(gif, lambda temporary: animate(task, steps, temporary))
     print(f"written: {gif}")
     return vars(steps), plot_steps(task, steps)
 
 
-def measure(args, name, models, task, split, confidence):
-    """Do what the command says with what `load` returned -> numbers, figure."""
-    if args.command == "convergence":
-        numbers = [over_states(convergence, model, split, args.max_segments) for model in models]
-        return {"models": numbers}, plot_convergence(numbers)
-    if args.command == "participation-ratio":
-        numbers = over_states(participation_ratios, models[0], split, args.max_segments)
-        return numbers, plot_participation_ratios(numbers)
-    if args.command == "steps":
-        return watch(args, Path(args.out, f"steps-{name}.gif"), models[0], task, split, confidence)
-    if args.command == "halting":
-        numbers = halting(models[0], split, args.max_segments, confidence, task)
-        return numbers, plot_halting(numbers, task.unit)
-    if args.command == "fixed-point":
-        numbers = fixed_point(models[0], split, args.max_segments, confidence, task)
-        return numbers, plot_fixed_point(numbers)
-    if args.votes > 1 and task.view(1, 1) is None:
-        raise UserError(f"task {task.name} has no symmetries for --votes {args.votes}; pass --votes 1")
-    table = strategies(models, task, split, confidence, args.votes)
-    return {"strategies": table}, plot_strategies(table, f"{name}: {len(split)} puzzles")
-
-
 def load(args):
-    """What the command line asks for -> name of the task with its size, models, task, test puzzles, and the
-    confidence at which ACT stops."""
+    """What the command line asks for -> models, task, test puzzles (none if --puzzle gives one), and the
+    confidence at which ACT stops. `args.name` becomes that of the task, with its size, and of the model."""
     loaded = [load_model(path, args.task, {"size": args.size}) for path in args.checkpoint]
-    boards = [f"{task.name}-{task.grid[0]}x{task.grid[1]}" for _, task, _ in loaded]
-    _, task, trained = loaded[0]
+    models, tasks, trained = zip(*loaded)
+    boards = [f"{task.name}-{task.grid[0]}x{task.grid[1]}" for task in tasks]
     for path, board in zip(args.checkpoint, boards):
         if board != boards[0]:
             raise UserError(f"{path} solves {board}, but {args.checkpoint[0]} {boards[0]}; "
                             f"compare models of one task")
-    options = {**vars(Options()), **trained}  # an old checkpoint may know options that are gone
+    args.name, kind = boards[0], models[0].config.model
+    if len(models) == 1 and kind != "hrm":
+        args.name += f"-{kind}"
+    options = {**vars(Options()), **trained[0]}  # an old checkpoint may know options that are gone
     if args.data is not None:
         options.update(data=args.data, test_size=None)
     split = None
-    if getattr(args, "puzzle", None) is None:
+    if args.puzzle is None:
         names = "data", "train_size", "val_size", "test_size", "seed"
-        test = kept_test(args.checkpoint[0], task, [options[name] for name in names])
-        split = test[: getattr(args, "puzzles", None)]
-    models = [model.to(choose_device(args.device)) for model, _, _ in loaded]
-    name = boards[0]
-    if len(models) == 1 and models[0].config.model != "hrm":
-        name += f"-{models[0].config.model}"
-    return name, models, task, split, options["confidence"]
+        test = kept_test(args.checkpoint[0], tasks[0], [options[name] for name in names])
+        split = test[: args.puzzles]
+    models = [model.to(choose_device(args.device)) for model in models]
+    return models, tasks[0], split, options["confidence"]
 
 
 def save(folder, name, numbers, figure):
@@ -130,43 +123,42 @@ def save(folder, name, numbers, figure):
 
 def parse(argv):
     parser = Parser("analyze.py", __doc__)
+    parser.set_defaults(puzzle=None, puzzles=None, max_segments=None)  # where they are no options
     commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
-    for name, shows in COMMANDS.items():
+    for name, (shows, puzzles) in COMMANDS.items():
         add = commands.add_parser(name, help=shows, description=shows).add_argument
         add("--out", default="runs/analysis", help="folder for the figure and its numbers [%(default)s]")
         if name == "depth":
-            add("--scale", default="cpu", choices=("cpu", "gpu"), help="which grid of models [%(default)s]")
-            add("--runs", help="folder of the runs, which are kept and resumed [runs/depth-SCALE]")
+            add("--scale", default="cpu", choices=SCALES, help="which grid of models [%(default)s]")
             continue
-        several = "+" if name in SEVERAL else 1
+        several = "+" if name in ("convergence", "strategies") else 1
         add("--checkpoint", required=True, nargs=several, help="what train.py wrote")
-        if name in PUZZLES:
-            add("--puzzles", type=whole(1), default=PUZZLES[name], help="test puzzles [%(default)s]")
-        if name != "strategies":
-            add("--max-segments", type=whole(1), help="segments per puzzle, if not the usual number")
         add("--data", help="puzzles from FILE.csv or a folder, not those of the training run")
         add("--task", help="only for a published checkpoint: its task")
         add("--size", type=whole(1), help="only for a published checkpoint: side of the board")
-        add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA or CPU")
+        add("--device", default="auto", choices=DEVICES, help="auto: CUDA or CPU [%(default)s]")
+        if name != "steps":
+            add("--puzzles", type=whole(1), default=puzzles, help="test puzzles [%(default)s]")
         if name == "strategies":
             add("--votes", type=whole(1), default=16, help="most votes per puzzle [%(default)s]")
+        else:
+            add("--max-segments", type=whole(1), help="segments per puzzle, if not the usual number")
         if name == "steps":
             add("--puzzle", help="your own: all characters in a row, or a text file")
             add("--index", type=whole(0), default=0, help="without --puzzle: which of the test puzzles")
-            add("--seconds", type=number(0, 60), default=0.3, help="between two boards [%(default)s]")
     return parser.parse_args(argv)
 
 
 def run(argv):
     args = parse(argv)
     matplotlib.use("Agg")  # no screen is needed
+    matplotlib.rcParams.update(STYLE)
     if args.command == "depth":
-        name, numbers = args.scale, depth(args.runs or f"runs/depth-{args.scale}", args.scale)
+        args.name, numbers = args.scale, depth(f"runs/depth-{args.scale}", args.scale)
         figure = plot_depth(numbers)
     else:
-        name, *loaded = load(args)
-        numbers, figure = measure(args, name, *loaded)
-    save(args.out, f"{args.command}-{name}", numbers, figure)
+        numbers, figure = measure(args, *load(args))
+    save(args.out, f"{args.command}-{args.name}", numbers, figure)
 
 
 def main(argv=None):

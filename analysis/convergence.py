@@ -18,6 +18,8 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
     Returns {"model", "puzzles", "updates_per_segment", "z_H": …, "z_L": …}; for each state "update"
     (updates,), counted in updates of L; "mean", "low" and "high" (updates,) of the residual over the puzzles
     (10 and 90 %); "pca" (updates, 2) and "explained" (2,). Models without L have no "z_L"."""
+    if model.config.model == "transformer":  # it answers in one pass, whatever the others take
+        segments = 1
     trajectory, numbers = record(model, inputs, puzzle_ids, segments), {}
     for name, initial in zip(("z_H", "z_L"), trajectory.initial):
         z = getattr(trajectory, name)
@@ -56,12 +58,12 @@ def plot_convergence(models):
         left.set(title=f"{model}: {numbers['puzzles']} puzzles", xlabel=unit,
                  ylabel="‖zⁱ − zⁱ⁻¹‖, mean and 10–90 %")
         left.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        left.legend()
         if unit == "layer":
             left.set_ylim(0, None)
-        else:
-            left.set(yscale="log", xlabel=f"{unit} (dotted: a new segment)")
-            every = numbers["updates_per_segment"]
-            for update in range(every, numbers["z_H"]["update"][-1], every):
-                left.axvline(update + 0.5, color=GREY, lw=0.5, ls=":")
-        left.legend(frameon=False)
+            continue
+        left.set(yscale="log", xlabel=f"{unit} (dotted: a new segment)")
+        every = numbers["updates_per_segment"]
+        for update in range(every, numbers["z_H"]["update"][-1], every):
+            left.axvline(update + 0.5, color=GREY, lw=0.5, ls=":")
     return figure

@@ -51,8 +51,8 @@ def participation_ratios(model, inputs, puzzle_ids=None, segments=None, untraine
     """PR over the puzzles inputs (B, S) of this model and of `untrained` fresh ones, by READINGS: {"puzzles",
     "counts": […], "trained": {reading: …}, "untrained": {reading: …}}. A reading has "z_H", "z_L" and
     "ratio" (z_H over z_L), each with "value", "error" (standard deviation of `samples` bootstrap samples of
-    the puzzles; untrained: over the models), "by_count" and "by_count_error" (mean and standard deviation of
-    `subsets` choices of each of the "counts")."""
+    the puzzles; untrained: over the models) and "by_count" (mean of `subsets` choices of each of the
+    "counts")."""
     B, rng = len(inputs), np.random.default_rng(seed)
     counts = [count for count in COUNTS if count < B] + [B]
     # How often each puzzle is taken (B,): all once, then the bootstrap samples, then the smaller numbers.
@@ -73,36 +73,28 @@ def participation_ratios(model, inputs, puzzle_ids=None, segments=None, untraine
             by_count = fewer.reshape(len(models), len(counts), subsets)
             numbers[which][reading][name] = {
                 "value": once.mean(), "error": (bootstrap if which == "trained" else once).std(),
-                "by_count": by_count.mean((0, 2)), "by_count_error": by_count.std((0, 2))}
+                "by_count": by_count.mean((0, 2))}
     return numbers
 
 
 def plot_participation_ratios(numbers, reading="tokens"):
-    """What `participation_ratios` returned -> figure: PR trained and untrained, against the number of
-    trajectories, and the ratio z_H : z_L for all readings."""
-    figure, (bars, curves, ratios) = plt.subplots(1, 3, figsize=(13, 4.1), width_ratios=(0.9, 1.2, 1.2),
-                                                  layout="constrained")
-    for i, which in enumerate(("trained", "untrained")):
-        style = {"fmt": "o-"} if which == "trained" else {"fmt": "s:", "mfc": "white"}
-        style |= {"capsize": 3}
-        for j, (name, result) in enumerate(numbers[which][reading].items()):
-            if name in COLOURS:  # not the ratio
-                colour = COLOURS[name]
-                solid, hatched = {"color": colour}, {"fill": False, "edgecolor": colour, "hatch": "//"}
-                bars.bar(i + 0.4 * j, result["value"], 0.36, yerr=1.96 * result["error"], capsize=3,
-                         **(solid if which == "trained" else hatched))
-                curves.errorbar(numbers["counts"], result["by_count"], result["by_count_error"], ms=4, lw=1.2,
-                                color=colour, label=f"{name}, {which}", **style)
+    """What `participation_ratios` returned -> figure: PR of z_H and z_L against the number of trajectories,
+    and the ratio z_H : z_L for all readings."""
+    figure, (curves, ratios) = plt.subplots(1, 2, figsize=(11, 4.1), layout="tight")
+    for i, (which, style, fill) in enumerate((("trained", "o-", None), ("untrained", "s:", "white"))):
+        for name, colour in COLOURS.items():
+            if name in numbers[which][reading]:
+                by_count = numbers[which][reading][name]["by_count"]
+                curves.plot(numbers["counts"], by_count, style, ms=4, lw=1.2, mfc=fill, color=colour,
+                            label=f"{name}, {which}")
         for j, result in enumerate(numbers[which].values()):
             if "ratio" in result:
                 value, error = result["ratio"]["value"], 1.96 * result["ratio"]["error"]
-                ratios.errorbar(value, j + 0.24 * i - 0.12, xerr=error, ms=6, color=DARK, **style)
-    bars.set(xticks=(0.2, 1.2), xticklabels=("trained", "untrained"),
-             ylabel="participation ratio (dimensions)",
-             title=f"rows: {reading}, of {numbers['puzzles']} puzzles")
+                ratios.errorbar(value, j + 0.24 * i - 0.12, xerr=error, fmt=style, ms=6, mfc=fill,
+                                color=DARK, capsize=3)
     curves.set(xlabel="trajectories (puzzles)", ylabel="participation ratio (dimensions)", ylim=(0, None),
                title=f"rows: {reading}")
-    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower left", ncols=4, frameon=False)
+    curves.legend(ncols=2)
     ratios.axvline(1, color=GREY, lw=0.8)
     ratios.set(yticks=range(len(READINGS)), yticklabels=list(READINGS), ylim=(len(READINGS) - 0.5, -0.5),
                xlabel="PR of z_H / PR of z_L (● trained, □ untrained)", title="all readings of the rows")

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from analysis.halting import ACT, FIXED, LINE, act, think_on
+from analysis.halting import act, think_on
 from analysis.states import intermediate_predictions, record
 from data import to_tensors
 from puzzles.task import BLUE, VERMILLION, Task
@@ -36,7 +36,7 @@ def fixed_point(model, split, segments=None, confidence=0.5, task=Task(), watche
     return {"puzzles": len(split), "M_max": model.config.M_max,
             **after_halting(model, think_on(model, split, segments, task), z_H.float(), confidence),
             **nearly_solved(model, split, confidence, task, np.random.default_rng(seed)),
-            **just_before(split[:watched], boards, task)}
+            "jumps": jumps(split[:watched], boards, task)}
 
 
 def after_halting(model, answers, z_H, confidence):
@@ -55,59 +55,44 @@ def after_halting(model, answers, z_H, confidence):
 
 
 def nearly_solved(model, split, confidence, task, rng):
-    """"open": cells left open in boards made from the solutions (`leave_open`); "act" and "fixed": the shares
-    of them answered right with halting, and with always M_max segments. Few open cells make an easy puzzle,
-    but one that training has never seen; as most tasks' questions hold no cell of an answer, so is any."""
-    M_max, most = model.config.M_max, int(open_cells(split.inputs, split.labels, split.labels).sum(1).max())
-    numbers = {"open": [k for k in OPEN if k < most] + [most], "act": [], "fixed": []}
+    """"open": cells left open in boards made from the solutions (`leave_open`); "act": the share of them that
+    ACT answers right. Few open cells make an easy puzzle, but one that training has never seen; as most
+    tasks' questions hold no cell of an answer, so is any."""
+    most = int(open_cells(split.inputs, split.labels, split.labels).sum(1).max())
+    numbers = {"open": [k for k in OPEN if k < most] + [most], "act": []}
     for k in tqdm(numbers["open"], "open cells", leave=False):
-        answers = think_on(model, split, M_max, task, leave_open(split, k, rng))
-        numbers["act"].append(act(model, answers, M_max, confidence)[1].float().mean().item())
-        numbers["fixed"].append(answers.right[-1].float().mean().item())
+        answers = think_on(model, split, model.config.M_max, task, leave_open(split, k, rng))
+        _, right = act(model, answers, model.config.M_max, confidence)
+        numbers["act"].append(right.float().mean().item())
     return numbers
 
 
-def just_before(split, boards, task):
-    """"before" the first right answer (0), counted in updates, "right": the share of the open cells that are
-    right in the puzzle's boards (updates, n, S), [mean, 10 %, 90 %]; "jumps": the largest gain in one update
-    of each."""
+def jumps(split, boards, task):
+    """Does the answer come suddenly? The largest gain in one update, of each puzzle that is solved in its
+    boards (updates, n, S), up to its first right answer: the share of the open cells that become right."""
     right = np.stack([task.is_right(split.inputs, split.labels, board) for board in boards])  # (updates, n)
-    shares = []
+    largest = []
     for puzzle in np.flatnonzero(right.any(axis=0)):
         thought = boards[: right[:, puzzle].argmax() + 1, puzzle]  # up to the first right answer
         cells = open_cells(split.inputs[puzzle], thought[-1], split.labels[puzzle])
         share = (thought == thought[-1])[:, cells].mean(axis=1)
-        shares.append(np.concatenate([[0], share]))  # before the first update every cell is open
-    numbers = {"before": np.arange(-8, 1), "right": [], "jumps": [np.diff(share).max() for share in shares]}
-    for back in -numbers["before"]:
-        values = [share[-1 - back] for share in shares if back < len(share)]
-        some = values or [np.nan]
-        numbers["right"].append([np.mean(some), *np.quantile(some, (0.1, 0.9))])
-    return numbers
+        largest.append(np.diff(share, prepend=0).max())  # before the first update every cell is open
+    return largest
 
 
 def plot_fixed_point(numbers):
-    """What `fixed_point` returned -> figure with four panels."""
-    figure, ((stay, few), (sudden, jump)) = plt.subplots(2, 2, figsize=(10.5, 7), layout="tight")
-    stay.plot(numbers["after"], numbers["still_right"], label="share still right", color=BLUE, **LINE)
-    stay.plot(numbers["after"][1:], numbers["moved"], label="change of z_H, relative to its size",
-              color=VERMILLION, ls="--", **LINE)
+    """What `fixed_point` returned -> figure: a panel for each of the three questions."""
+    figure, (stay, few, jump) = plt.subplots(1, 3, figsize=(13.5, 3.8), layout="tight")
+    stay.plot(numbers["after"], numbers["still_right"], "o-", ms=3.5, color=BLUE, label="share still right")
+    stay.plot(numbers["after"][1:], numbers["moved"], "o--", ms=3.5, color=VERMILLION,
+              label="change of z_H, relative to its size")
     stay.set(xlabel="segments after ACT stopped", ylabel="share of the puzzles; relative change",
              ylim=(0, 1.02), title=f"{numbers['solved']} solved puzzles thought on")
-    few.plot(numbers["open"], numbers["fixed"], label=f"always {numbers['M_max']} segments", **FIXED)
-    few.plot(numbers["open"], numbers["act"], label=f"ACT, at most {numbers['M_max']} segments", **ACT)
-    few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved", ylim=(0, 1.02),
-            title="the answer filled in, but for a few cells")
-    few.xaxis.get_major_locator().set_params(integer=True)
-    mean, low, high = np.transpose(numbers["right"])
-    sudden.plot(numbers["before"], mean, color=BLUE, label="mean", **LINE)
-    sudden.fill_between(numbers["before"], low, high, color=BLUE, alpha=0.2, lw=0, label="10 to 90 %")
-    sudden.set(xlabel="updates before the answer is right", ylabel="share of the open cells right",
-               ylim=(0, 1.02), title=f"does the answer come suddenly? ({len(numbers['jumps'])} puzzles)")
+    stay.legend(loc="center right")
+    few.plot(numbers["open"], numbers["act"], "o-", ms=3.5, color=VERMILLION)
+    few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved by ACT",
+            ylim=(0, 1.02), title="the answer filled in, but for a few cells")
     jump.hist(numbers["jumps"], bins=np.linspace(0, 1, 21), color=BLUE, ec="white")
     jump.set(xlabel="largest gain in one update (share of the open cells)", ylabel="puzzles",
              title="1: the whole answer at once")
-    for ax, place in ((stay, "center right"), (few, "lower right"), (sudden, "best")):
-        ax.grid(alpha=0.3)
-        ax.legend(frameon=False, loc=place)
     return figure

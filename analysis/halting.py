@@ -16,9 +16,8 @@ from hrm import Thinking
 from puzzles.task import DARK, GREY, VERMILLION, Task
 from training.log import interval
 
-LINE = {"marker": "o", "ms": 3.5, "lw": 1.2}
-FIXED = {"color": GREY, "marker": "o", "ms": 5.5, "lw": 3, "alpha": 0.7}  # broad: it often lies under ACT
-ACT = {"color": VERMILLION, **LINE}
+LOOKS = {"fixed": {"label": "always M", "color": GREY, "lw": 4},  # broad: it often lies under ACT
+         "act": {"label": "ACT, at most M", "color": VERMILLION, "lw": 1.2}}
 BATCH = 125  # puzzles at a time: on a CPU a quarter faster than 500, as the states fit its cache
 
 
@@ -81,9 +80,9 @@ def difficulty_groups(rating, at_most=8):
 
 def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
     """{"puzzles", "M_max", "difficulty": [group, …], "M", "act", "fixed"}. A group has "rating" (its name),
-    "puzzles", "share" (M_max,) of them by segments used, "segments" (mean) and "exact" (share answered
-    right); "act" and "fixed" have the last two for at most and always M = 1 … `max_segments` (default:
-    4·M_max). [≠] The paper trained one model for each M; here one trained model is stopped after M."""
+    "puzzles", "segments" (mean used) and "exact" (share answered right) when ACT may take M_max; "act" and
+    "fixed" have the last two for at most and always M = 1 … `max_segments` (default: 4·M_max) segments. [≠]
+    The paper trained one model for each M; here one trained model is stopped after M."""
     def summary(used, right):
         return {"segments": used.float().mean().item(), "exact": right.float().mean().item()}
 
@@ -92,8 +91,7 @@ def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
     numbers = {"puzzles": len(split), "M_max": trained, "difficulty": [], "M": list(range(1, longest + 1))}
     used, right = act(model, answers, trained, confidence)
     for name, inside in difficulty_groups(split.rating):
-        share = torch.bincount(used[inside], minlength=min(trained, longest) + 1)[1:] / inside.sum()
-        numbers["difficulty"].append({"rating": name, "puzzles": int(inside.sum()), "share": share,
+        numbers["difficulty"].append({"rating": name, "puzzles": int(inside.sum()),
                                       **summary(used[inside], right[inside])})
     with_act = [summary(*act(model, answers, M, confidence)) for M in numbers["M"]]
     numbers["act"] = {key: [each[key] for each in with_act] for key in ("segments", "exact")}
@@ -103,35 +101,26 @@ def halting(model, split, max_segments=None, confidence=0.5, task=Task()):
 
 def plot_halting(numbers, unit="difficulty"):
     """What `halting` returned -> figure: fig. 5 a, and b and c on one axis. `unit` is that of the ratings."""
-    figure, (hard, saved, solved) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(1.3, 1, 1),
-                                                 layout="tight")
-    groups, M, M_max = numbers["difficulty"], numbers["M"], numbers["M_max"]
-    hard.axis("on" if groups else "off")
-    if groups:
-        share = np.stack([group["share"] for group in groups], axis=1)  # (segments, groups)
-        image = hard.imshow(share, cmap="cividis", origin="lower", aspect="auto", vmin=0, vmax=1,
-                            extent=(-0.5, len(groups) - 0.5, 0.5, len(share) + 0.5))
-        figure.colorbar(image, ax=hard, label="share of the group")
-        means = [group["segments"] for group in groups]
-        hard.plot(range(len(groups)), means, "o-", color="white", mec=DARK, label="mean")
-        hard.legend(loc="upper left")
-        names = [f"{group['rating']}\nn={group['puzzles']}" for group in groups]
-        hard.set_xticks(range(len(groups)), names, fontsize=8)
-        hard.set(xlabel=unit, ylabel="segments used by ACT", yticks=range(1, len(share) + 1))
+    figure, (hard, saved, solved) = plt.subplots(1, 3, figsize=(13, 3.8), layout="tight")
+    groups = numbers["difficulty"]
+    names = [f"{group['rating']}\nn={group['puzzles']}" for group in groups]
+    hard.set_visible(bool(groups))  # or nothing is known of the difficulty
+    hard.bar(names, [group["segments"] for group in groups], color=VERMILLION)
+    hard.tick_params(axis="x", labelsize=8)
+    hard.set(xlabel=unit, ylabel="mean segments used by ACT")
     for ax, key in ((saved, "segments"), (solved, "exact")):
-        for which, style, name in (("fixed", FIXED, "always M"), ("act", ACT, "ACT, at most M")):
-            values = np.asarray(numbers[which][key])
-            ax.plot(M, values, label=name, **style)
+        for which, look in LOOKS.items():
+            ax.plot(numbers["M"], numbers[which][key], "o-", ms=3.5, **look)
             if key == "exact":
-                low, high = interval(values, numbers["puzzles"])
-                ax.fill_between(M, low, high, color=style["color"], alpha=0.2, lw=0)
-        ax.axvline(M_max, color=DARK, lw=0.8, ls="--", label="M_max in training")
+                low, high = interval(np.asarray(numbers[which][key]), numbers["puzzles"])
+                ax.fill_between(numbers["M"], low, high, color=look["color"], alpha=0.2, lw=0)
+        ax.axvline(numbers["M_max"], color=DARK, lw=0.8, ls="--", label="M_max in training")
         ax.set_xscale("log", base=2)
-        ax.grid(alpha=0.3)
-        ax.legend(framealpha=1, edgecolor="none")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xlabel("M (segments)")
+        ax.legend()
     saved.set_yscale("log", base=2)
-    for axis in (saved.xaxis, saved.yaxis, solved.xaxis):
-        axis.set_major_formatter("{x:g}")
-    saved.set(xlabel="M (segments)", ylabel="mean segments used")
-    solved.set(xlabel="M (segments)", ylabel="puzzles solved")
+    saved.yaxis.set_major_formatter("{x:g}")
+    saved.set_ylabel("mean segments used")
+    solved.set_ylabel("puzzles solved")
     return figure

@@ -124,14 +124,14 @@ def plot_steps(task, steps, at_most=12):
     return strip
 
 
-def animate(task, steps, path, seconds=0.5):
-    """All updates as an animated GIF, a board per `seconds`; the answer stays for four times as long."""
+def animate(task, steps, path):
+    """All updates as an animated GIF, a board every half second; the answer stays for two seconds."""
     (sheet, ((ax,),)), frames = figure(1, 1, 3.2, 3.5), []
     for i in range(len(steps.boards) + 1):
         ax.clear()
         draw_step(ax, task, steps, i)
         frames.append(to_image(sheet))
-    milliseconds = [round(1000 * seconds)] * len(steps.boards) + [round(4000 * seconds)]
+    milliseconds = [500] * len(steps.boards) + [2000]
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
 
 
@@ -140,23 +140,23 @@ def play(task, steps, file=None, seconds=0.3):
     terminal (a file, a pipe): one below the other, without colours, at the end of each segment."""
     file = file or sys.stdout
     live, before = file.isatty(), steps.inputs
+
+    def drawn(board, before=None):
+        rows = board_lines(task, steps.inputs, board, steps.label, live, before)
+        return "".join(f"\n  {row.rstrip()}" for row in rows)
+
     for i, board in enumerate(steps.boards):
         segment, update = divmod(i, steps.updates_per_segment)
-        ended = update == steps.updates_per_segment - 1
-        if live or ended:
-            line = f"segment {segment + 1}, update {update + 1}"
-            if segment or ended:
-                line += f", confidence {steps.confidence[segment if ended else segment - 1]:.2f}"
-            board_text = board_lines(task, steps.inputs, board, steps.label, live, before)
-            lines = [line, *("  " + row.rstrip() for row in board_text)]
-            back = f"\033[{len(lines)}A" if live and i else ""
-            clear = "\033[K" if live else ""
-            print(back + "\n".join(clear + line for line in lines), file=file, flush=True)
+        known = steps.confidence[: (i + 1) // steps.updates_per_segment]  # of the segments that have ended
+        heading = f"segment {segment + 1}, update {update + 1}"
+        if len(known):
+            heading += f", confidence {known[-1]:.2f}"
+        if live or len(known) > segment:
+            back = f"\033[{1 + task.grid[0]}A\033[J" if live and i else ""  # over the board before
+            print(back + heading + drawn(board, before), file=file, flush=True)
         if live:
             time.sleep(seconds)
         before = board
     if steps.segment < len(steps.confidence):
-        print(f"the answer, from segment {steps.segment}:", file=file)
-        answer = board_lines(task, steps.inputs, steps.answer, steps.label, live)
-        print("\n".join("  " + row.rstrip() for row in answer), file=file)
+        print(f"the answer, from segment {steps.segment}:" + drawn(steps.answer), file=file)
     print(steps.verdict(), file=file, flush=True)

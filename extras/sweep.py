@@ -1,10 +1,9 @@
-"""Grids of short runs, each trained by the command of train.py, in a process and a folder of its own.
+"""A grid of short runs, each trained by the command of train.py, in a process and a folder of its own.
 
-    python extras/sweep.py what-matters          # notebook 06: the runs that its table lacks
-    python extras/sweep.py what-matters --list   # all of their commands, printed only
-    python extras/sweep.py depth-cpu             # as `python analyze.py depth`, which draws them
+    python extras/sweep.py    # what in HRM matters (notebook 06): the runs that its table lacks
 
 A run that has ended is kept, and one that was interrupted goes on, when the same command is given again.
+`python analyze.py depth` has a grid of its own.
 """
 
 import csv
@@ -13,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,7 +19,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python extras/sweep.py` alone would look for modules in extras/
 
-from training.files import UserError, write_text, writing
+from training.files import UserError, write_text
 from training.options import Parser, exit_status
 
 # What in HRM does the work? Expected, and written down before the first run, after pilots with seed 0 (at
@@ -51,86 +49,52 @@ MODELS = {
     "HRM, N 1, T 1, longer": "--H-cycles 1 --L-cycles 1 --steps 1000 ",  # added later: as much work as HRM
 }
 SEEDS = (0, 1)
+RUNS = {(name, seed): f"{MATTERS} {options}--seed {seed}"
+        for seed in SEEDS for name, options in MODELS.items()}
+TABLE = ROOT / "notebooks/data/what_matters.csv"
 
 
-def depth_runs(options, head_size, width, layers, widths, depths, segments):
-    """{(name, seed): options of train.py}. A Transformer takes more width, then more layers; HRM and the
-    recurrent network keep both, and so their parameters, and take more segments, to answer after the last."""
-    models = [("transformer", other, layers, 1) for other in widths]
-    models += [("transformer", width, other, 1) for other in depths]
-    models += [(model, width, layers, M_max) for model in ("recurrent", "hrm") for M_max in segments]
-    return {(f"{model}-{D}wide-{n}layers-M{M_max}", 0):
-            f"{options} --model {model} --hidden-size {D} --puzzle-emb-ndim {D} "
-            f"--num-heads {max(1, D // head_size)} --M-max {M_max} "
-            f"--H-layers {n - n // 2} --L-layers {n // 2}"
-            for model, D, n, M_max in models}
-
-
-GRIDS = {
-    "what-matters": {(name, seed): f"{MATTERS} {options}--seed {seed}"
-                     for seed in SEEDS for name, options in MODELS.items()},
-    "depth-cpu": depth_runs(
-        "--task sudoku --size 4 --preset small --steps 400 --batch-size 64 --eval-every 400 --save-every 200 "
-        "--ema 0 --grow-M-max 0.5 --no-halt --val-size 200 --optimizer adam_atan2 --q-weight 0.5 --lr 1.5e-3",
-        16, 32, 4, (16, 32, 64, 128), (2, 4, 8, 16), (1, 2, 4, 8)),
-    "depth-gpu": depth_runs(
-        "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5",
-        64, 512, 8, (256, 512, 768, 1024), (4, 8, 16, 32), (1, 2, 4, 8, 16)),
-}
-TABLES = {"what-matters": ROOT / "notebooks/data/what_matters.csv"}  # others: runs/GRID.csv
-
-
-def launch(arguments, log):
-    """train.py in a process of its own; what it prints is added to the file `log`."""
-    with writing(log), open(log, "a") as file:
-        process = subprocess.Popen([sys.executable, ROOT / "train.py", *arguments], stdout=file, stderr=file)
+def launch(arguments):
+    """train.py in a process of its own -> its exit status."""
+    process = subprocess.Popen([sys.executable, ROOT / "train.py", "-q", *arguments])
     try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        process.terminate()  # it saves first, and does not mind if the terminal's Ctrl-C has reached it too
+        return process.wait()
+    finally:  # after Ctrl-C: it saves first, and does not mind if the terminal's Ctrl-C has reached it too
+        process.terminate()
         process.wait()
-        raise
-    if status:
-        last = (log.read_text().splitlines() or [f"status {status}"])[-1].removeprefix("error: ")
-        raise UserError(f"{last} (so ends {log}; to begin this run again, remove its folder)")
 
 
 def finish(out, options):
     """`train.py OPTIONS --out OUT` had ended, goes on, or begins -> what its eval.json holds."""
     if not (out / "eval.json").exists():
         interrupted = (out / "last.pt").exists()
-        launch(["--resume", out] if interrupted else [*options.split(), "--out", out], out / "log.txt")
+        if launch(["--resume", out] if interrupted else [*options.split(), "--out", out]):
+            raise UserError(f"the run in {out} failed, as said above; to begin it again, remove its folder")
     return json.loads((out / "eval.json").read_text())
-
-
-def runs_of(grid, folder):
-    """For each run of a grid: its name, seed, options, and the folder in `folder` that it has for itself."""
-    for (name, seed), options in tqdm(grid.items(), unit="run"):
-        yield name, seed, options, Path(folder) / f"{name} seed {seed}".replace(",", "").replace(" ", "-")
 
 
 def table_row(name, seed, options, out):
     """Finish a run, and measure it too when it always takes k segments."""
-    resumed, wall, cpu = (out / "last.pt").exists(), time.time(), sum(os.times()[2:4])  # of children
+    resumed, cpu = (out / "last.pt").exists(), sum(os.times()[2:4])  # of children
     result = finish(out, options)
-    seconds = round(time.time() - wall), round(sum(os.times()[2:4]) - cpu)
+    seconds = round(sum(os.times()[2:4]) - cpu)
     row = {"name": name, "seed": seed, "command": f"python train.py {options}",
            "parameters": json.loads((out / "config.json").read_text())["parameters"],
            **{key: round(result[key], 4) for key in ("n", "exact", "segments")}}
     for k in (1, 2, 4, 8):
         fixed = finish(out / f"segments-{k}", f"--eval {result['checkpoint']} --max-segments {k} --no-halt")
         row[f"exact_{k}"] = round(fixed["exact"], 4)
-    row["wall_seconds"], row["cpu_seconds"] = ("", "") if resumed else seconds
-    return row
+    return {**row, "cpu_seconds": "" if resumed else seconds}
 
 
-def sweep(grid, table):
-    """Finish the runs of a grid that `table`, a CSV file, does not hold yet; each adds its row."""
+def sweep(runs, table, folder):
+    """Finish the runs that `table`, a CSV file, does not hold yet; each adds its row."""
     rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
     done = {row["command"].removeprefix("python train.py ") for row in rows}
-    missing = {key: options for key, options in GRIDS[grid].items() if options not in done}
-    for run in runs_of(missing, f"runs/{grid}"):
-        rows.append(table_row(*run))
+    missing = {key: options for key, options in runs.items() if options not in done}
+    for (name, seed), options in tqdm(missing.items(), unit="run"):
+        out = folder / f"{name} seed {seed}".replace(",", "").replace(" ", "-")
+        rows.append(table_row(name, seed, options, out))
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -140,14 +104,8 @@ def sweep(grid, table):
 
 
 def main(argv=None):
-    parser = Parser("extras/sweep.py", __doc__)
-    parser.add_argument("grid", choices=GRIDS)
-    parser.add_argument("--list", action="store_true", help="only print the commands")
-    args = parser.parse_args(argv)
-    if args.list:
-        print(*(f"python train.py {options}" for options in GRIDS[args.grid].values()), sep="\n")
-    else:
-        sweep(args.grid, TABLES.get(args.grid, Path(f"runs/{args.grid}.csv")))
+    Parser("extras/sweep.py", __doc__).parse_args(argv)
+    sweep(RUNS, TABLE, Path("runs/what-matters"))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,15 @@ import json
 import pytest
 
 from analysis import depth
-from extras import sweep
+from hrm import HRMConfig
 from training.options import parse, with_preset
+
+
+@pytest.mark.parametrize("scale", depth.SCALES)
+def test_every_run_has_options_that_fit(scale):
+    for options in depth.grid(**depth.SCALES[scale]).values():
+        chosen, sizes = with_preset(parse(options.split(), ""))
+        HRMConfig(seq_len=chosen.size**2, **sizes)
 
 
 def test_layers_by_hand():
@@ -27,7 +34,7 @@ def test_the_runs_become_a_figure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(depth, "finish", finish)
     numbers = depth.depth(tmp_path, "cpu")
-    assert len(numbers["runs"]) == len(sweep.GRIDS["depth-cpu"])
+    assert len(numbers["runs"]) == 4 + 4 - 1 + 4 + 4  # one Transformer stands in both panels
     widths = [run["width"] for run in numbers["runs"] if run["model"] == "transformer" and run["layers"] == 4]
     assert sorted(widths) == [16, 32, 64, 128]
     wide, deep = depth.plot_depth(numbers).axes

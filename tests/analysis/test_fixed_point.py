@@ -43,13 +43,11 @@ def test_fixed_point_on_a_scripted_model(monkeypatch, make):
     numbers = fixed_point.fixed_point(make(halting="bce", M_max=2, H_cycles=1), split, segments=4)
     assert numbers["solved"] == 2 and numbers["still_right"].tolist() == [1, 1, 0.5]
     assert numbers["moved"].tolist() == pytest.approx([(1 / 2 + 0) / 2, (1 / 3 + 0) / 2])
-    assert numbers["open"] == [0, 1, 2, 3] and numbers["act"] == [1.0] * 4 and numbers["fixed"] == [0.5] * 4
+    assert numbers["open"] == [0, 1, 2, 3] and numbers["act"] == [1.0] * 4
     assert numbers["jumps"] == pytest.approx([1, 2 / 3])
-    assert numbers["before"][-3:].tolist() == [-2, -1, 0]
-    assert [mean for mean, _, _ in numbers["right"][-3:]] == pytest.approx([0, (0 + 1 / 3) / 2, 1])
 
 
-def test_just_before_another_shortest_path():
+def test_jumps_to_another_shortest_path():
     """The share of the open cells is counted towards the right answer that was found, whatever the label."""
     task = load_task("maze", size=5, kind="random")
     around = "#####{}##########".format
@@ -57,8 +55,8 @@ def test_just_before_another_shortest_path():
     question, label, other = boards
     split = Split(question[None], label[None], np.zeros(1, np.int32), np.zeros(1))
     boards = np.stack([question, other])[:, None]
-    assert fixed_point.just_before(split, boards, Task())["jumps"] == []
-    assert fixed_point.just_before(split, boards, task)["jumps"] == [1.0]
+    assert fixed_point.jumps(split, boards, Task()) == []
+    assert fixed_point.jumps(split, boards, task) == [1.0]
 
 
 @pytest.mark.parametrize("name", ["hrm", "recurrent", "transformer", "trm"])

@@ -13,7 +13,7 @@ def test_the_table_of_strategies_is_what_vote_gives(make, puzzles):
     one.config.halting = "bce"
     torch.nn.init.normal_(two.q_head.weight, generator=torch.Generator().manual_seed(2))
     split = split[:20]
-    table = strategies([one, two], task, split, 0.6, votes=4, noises=(2.0,), progress=False)
+    table = strategies([one, two], task, split, 0.6, votes=4, noises=(2.0,))
     found = {(row["strategy"], row["votes"]): (row["exact"], row["segments"]) for row in table}
     for strategy, K, models, how in (
         ("views", 1, [one], {}),
@@ -26,6 +26,6 @@ def test_the_table_of_strategies_is_what_vote_gives(make, puzzles):
         solution = vote(models, task, split.inputs, **{"halt": True, "confidence": 0.6, **how})
         exact = (solution.predictions.numpy() == split.labels).all(axis=1).mean()
         assert found[strategy, K] == pytest.approx((exact, solution.segments.float().mean().item())), strategy
-    assert all(row["puzzles"] == 20 and row["seconds"] > 0 for row in table)
+    assert all(row["puzzles"] == 20 for row in table)
     lines = plot_strategies(table).axes[0].lines
     assert len(lines) == len({row["strategy"] for row in table}) + 1  # the floor

@@ -17,50 +17,44 @@ TINY = (
 )
 
 
-@pytest.mark.parametrize("grid", sweep.GRIDS)
-def test_every_run_has_options_that_fit(grid):
-    for options in sweep.GRIDS[grid].values():
+def test_every_run_has_options_that_fit():
+    assert len(sweep.RUNS) == 26
+    for options in sweep.RUNS.values():
         chosen, sizes = with_preset(parse(shlex.split(options), ""))
         HRMConfig(seq_len=chosen.size**2, **sizes)
-    assert len(sweep.GRIDS["depth-cpu"]) == 4 + 4 - 1 + 4 + 4  # one Transformer stands in both panels
-    assert len(sweep.GRIDS["what-matters"]) == 26
 
 
 def test_the_table_knows_all_its_runs(capsys):
     """notebooks/data/what_matters.csv holds every run of the grid, by its command: nothing would be trained
     anew."""
-    sweep.sweep("what-matters", sweep.TABLES["what-matters"])
+    sweep.main([])
     assert "26 runs" in capsys.readouterr().out
 
 
-def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capsys):
+def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sweep.GRIDS, "tiny", {("HRM, tiny", 0): TINY})
-    begun = []
-    monkeypatch.setattr(
-        sweep,
-        "launch",
-        lambda arguments, log, launch=sweep.launch: (
-            begun.append(list(map(str, arguments))),
-            launch(arguments, log),
-        ),
-    )
-    monkeypatch.setattr(
-        sweep,
-        "finish",
-        lambda out, options, finish=sweep.finish: (
-            finish(out, options) if "--eval" not in options else {"exact": 0.5}
-        ),
-    )
-    sweep.main(["tiny"])
-    row = (tmp_path / "runs/tiny.csv").read_text().splitlines()[1]
+    begun, launch, finish = [], sweep.launch, sweep.finish
+
+    def watched(arguments):
+        begun.append(list(map(str, arguments)))
+        return launch(arguments)
+
+    def not_measured_again(out, options):
+        return finish(out, options) if "--eval" not in options else {"exact": 0.5}
+
+    monkeypatch.setattr(sweep, "launch", watched)
+    monkeypatch.setattr(sweep, "finish", not_measured_again)
+    runs, table = {("HRM, tiny", 0): TINY}, tmp_path / "tiny.csv"
+    sweep.sweep(runs, table, tmp_path / "runs")
+    row = table.read_text().splitlines()[1]
     assert "HRM, tiny" in row and TINY in row and "0.5,0.5,0.5,0.5" in row
-    sweep.main(["tiny"])
-    assert len(begun) == 1 and "0 of them new" in capsys.readouterr().out
-    out = tmp_path / "runs/tiny/HRM-tiny-seed-0"
+    sweep.sweep(runs, table, tmp_path / "runs")
+    assert len(begun) == 1 and "0 of them new" in capfd.readouterr().out
+    out = tmp_path / "runs/HRM-tiny-seed-0"
     assert json.loads((out / "config.json").read_text())["parameters"] > 0
     (out / "eval.json").unlink()  # as if it had been interrupted
-    sweep.finish(out, TINY)
+    finish(out, TINY)
     assert begun[-1] == ["--resume", str(out)]
-    with pytest.raises(UserError, match="'chess'.*so ends"):
-        sweep.finish(tmp_path / "wrong", "--task chess")
+    with pytest.raises(UserError, match="wrong failed"):
+        finish(tmp_path / "wrong", "--task chess")
+    assert "chess" in capfd.readouterr().err
