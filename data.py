@@ -47,14 +47,13 @@ def task_class(name, own=True):
         importlib.import_module(BUILT_IN[name])
     elif own and name.isidentifier() and Path(f"{name}.py").exists():
         import_file(Path(f"{name}.py").resolve())
-    known = known_tasks()
-    if name not in known and not own:
+    if name not in Task.kinds and not own:
         raise UserError(f"the checkpoint's task {name!r} is not built in; to run {name}.py in this "
                         f"folder for it, add --task {name}")
-    if name not in known:
-        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *known}))}, "
+    if name not in Task.kinds:
+        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *Task.kinds}))}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")
-    return known[name]
+    return Task.kinds[name]
 
 
 def import_file(path):
@@ -67,14 +66,6 @@ def import_file(path):
         last = traceback.extract_tb(error.__traceback__)[-1].lineno
         line = error.lineno if isinstance(error, SyntaxError) else last
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}; mend it") from None
-
-
-def known_tasks(kind=Task):
-    """{name: class} of all subclasses, at any distance."""
-    known = {}
-    for task in kind.__subclasses__():
-        known |= {task.name: task, **known_tasks(task)}
-    return known
 
 
 # ------------------------------------------------------------------------------------- from a task to puzzles

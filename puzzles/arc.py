@@ -65,13 +65,8 @@ class Arc1(Task):
     symbols = "_|0123456789"
     default_size = MAX_SIDE
     default_options = {"augmentations": 1000, "training": True, "concept": ""}
+    allowed = {"size": range(1, MAX_SIDE + 1), "augmentations": range(100_001)}
     report = staticmethod(arc_vote.report)
-
-    def __init__(self, size=None, **options):
-        super().__init__(size, **options)
-        if self.size > MAX_SIDE or self.augmentations < 0:
-            raise UserError(f"{self.name} size {self.size} must be 1 to {MAX_SIDE}, "
-                            f"and augmentations {self.augmentations} 0 or more")
 
     def check_votes(self, given, models, votes, noise, views):
         if given.keys() & {"train_size", "val_size"}:
@@ -144,9 +139,8 @@ class Arc1(Task):
         draw_puzzles(shown, out)
         held_out = sum(puzzle.held_out for puzzle in split.puzzles)
         pairs = sum(len(puzzle.pairs) for puzzle in split.puzzles)
-        rejected = sum(variants.rejected for variants in split.variants)
         print(f"{len(split.puzzles)} tasks, {held_out} of them to be solved; {pairs} pairs; "
-              f"{split.num_puzzles - 1} variants, {rejected} more rejected as duplicates")
+              f"{split.num_puzzles - 1} variants")
         print(f"{len(shown)} {self.name} tasks, their test pairs last: {out}")
 
 

@@ -29,14 +29,11 @@ class Maze(Task):
     in_text = {"#": "██", "o": "• "}
     aliases = {".": " "}
     default_options = {"kind": "perfect", "min_path": 0}
+    allowed = {"size": range(2, 65), "kind": ("perfect", "random"), "min_path": range(64 * 64)}
     unit = "length of the path (steps)"
 
     def __init__(self, size=None, **options):
         super().__init__(size, **options)
-        if self.kind not in ("perfect", "random"):
-            raise UserError(f"unknown kind of maze {self.kind!r}; use perfect or random")
-        if not 2 <= self.size <= 64 or self.min_path < 0:
-            raise UserError(f"maze size {self.size} must be 2 to 64, and min_path {self.min_path} 0 or more")
         cells = np.arange(self.seq_len).reshape(self.grid)
         turned = [np.rot90(side, k) for side in (cells, cells.T) for k in range(4)]
         self.orders = np.reshape(turned, (8, self.seq_len))  # where each cell comes from

@@ -324,7 +324,7 @@ def test_refused_in_one_line(here, capsys, arguments, says):
 def test_arc_json_that_is_nested_too_deeply(tmp_path, capsys):
     (tmp_path / "training").mkdir()
     (tmp_path / "training/a.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="a.json cannot be read as JSON"):
+    with pytest.raises(UserError, match="a.json is no ARC task"):
         load_splits(load_task("arc1"), str(tmp_path), progress=False)
 
 
