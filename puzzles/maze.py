@@ -56,13 +56,15 @@ class Maze(Task):
         return (labels == PATH).sum(axis=1).astype(np.float32) + 1
 
     def keeps_rules(self, inputs, answers):
-        """(n,) bool: a path from S to G, perhaps longer than needed."""
-        return valid_path(inputs, answers)
+        """(n,) bool: the maze is unchanged, and its 'o' are one path from S to G, maybe not a shortest one. A
+        path with a branch is not valid, nor is one that touches itself: both have cells to spare."""
+        unchanged = (np.where(answers == PATH, OPEN, answers) == inputs).all(axis=1)
+        return unchanged & (path_length(inputs, answers >= START) == self.rating(inputs, answers))
 
     def check(self, inputs, answers):
         """(n,) bool: a valid path, and a shortest one; with ties, any of them."""
         shortest = path_length(inputs, inputs != WALL)
-        return self.keeps_rules(inputs, answers) & ((answers == PATH).sum(axis=1) + 1 == shortest)
+        return self.keeps_rules(inputs, answers) & (self.rating(inputs, answers) == shortest)
 
     def problem(self, inputs, answers=None):
         starts, goals = (inputs == START).sum(axis=1), (inputs == GOAL).sum(axis=1)
@@ -262,11 +264,3 @@ def path_length(inputs, passable):
     side = math.isqrt(inputs.shape[1])
     as_grid = [rearrange(cells, "n (r c) -> n r c", r=side) for cells in (passable, inputs == START)]
     return np.where(inputs == GOAL, distances(*as_grid).reshape(inputs.shape), -1).max(axis=1)
-
-
-def valid_path(inputs, answers):
-    """(n,) bool: the maze is unchanged, and its 'o' are one path from S to G, maybe not a shortest one.
-
-    A path with a branch is not valid, nor is one that touches itself: both have cells to spare."""
-    unchanged = (np.where(answers == PATH, OPEN, answers) == inputs).all(axis=1)
-    return unchanged & (path_length(inputs, answers >= START) == (answers == PATH).sum(axis=1) + 1)

@@ -68,8 +68,6 @@ class Task:
                     use = f"{values[0]} to {values[-1]}"
                 raise UserError(f"{self.name} {key} {self.options[key]} does not exist; use {use}")
         vars(self).update(self.options)  # self.size, ...; load_task(name, **options) makes the same task
-        if max(map(ord, self.symbols)) > 255:
-            raise UserError(f"symbols {self.symbols!r} of {self.name}: use characters up to code 255")
 
     @property
     def grid(self):
@@ -167,20 +165,17 @@ class Task:
     # ---- text
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
-        table = np.zeros(256, np.uint8)  # from a character's code to its token; 0: no symbol
-        for token, symbol in enumerate(self.symbols[1:], start=1):
-            table[ord(symbol)] = token
-        for alias, symbol in self.aliases.items():
-            table[ord(alias)] = self.symbols.index(symbol)
+        token_of = {symbol: token for token, symbol in enumerate(self.symbols)}
+        token_of |= {alias: token_of[symbol] for alias, symbol in self.aliases.items()}
         rows = np.zeros((len(texts), self.seq_len), np.uint8)
         for row, text in zip(rows, texts):
             if len(text) != self.seq_len:
                 text = "".join(each for each in text if each in self.symbols or not each.isspace())
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
-            row[:] = table[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
-            for cell in np.flatnonzero(row == 0)[:1]:
-                raise UserError(f"{text[cell]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
+            row[:] = [token_of.get(each, 0) for each in text]
+            if not row.all():
+                raise UserError(f"{text[row.argmin()]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
         return rows
 
     def decode(self, tokens):

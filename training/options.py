@@ -32,15 +32,13 @@ def number(low, high=math.inf, kind=float):
     """argparse's `type=` for numbers from low to high; kind=int: whole ones."""
 
     def convert(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
+        value = kind(text)
         if not low <= value <= high or math.isinf(value):
             allowed = f"at least {low:g}" if high > 1e9 and not value > high else f"in {low:g}..{high:g}"
             raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
         return value
 
+    convert.__name__ = "whole number" if kind is int else "number"  # argparse: invalid whole number value
     return convert
 
 
@@ -60,10 +58,8 @@ def parse_options(text):
     found = {}
     for word in text.split():
         name, is_there, value = word.partition("=")
-        if not is_there:
-            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
-        if name in (*found, "size"):
-            raise UserError(f"--task-options {word!r}: {name} has a value already (size is --size); drop it")
+        if not is_there or name in (*found, "size"):
+            raise UserError(f"--task-options {word!r}: write NAME=VALUE, each name once, and size as --size")
         found[name] = value
     return found
 
