@@ -13,8 +13,6 @@ import inspect
 import json
 import sys
 import traceback
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -119,18 +117,17 @@ def distinct_puzzles(task, n, seed, progress):
 
 
 def cached(path, task, n, seed, progress):
-    """`distinct_puzzles`, kept in the file `path` (None: no file)."""
+    """`distinct_puzzles` as one array (2, n, S), kept in the file `path` (None: no file)."""
     try:
-        with np.load(path or "") as arrays:
-            return arrays["inputs"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        inputs, labels = distinct_puzzles(task, n, seed, progress)  # there is no such file, or it is damaged
+        return np.load(path or "")
+    except (OSError, ValueError, EOFError):  # there is no such file, or it is damaged
+        made = np.stack(distinct_puzzles(task, n, seed, progress))
     try:
         if path:
-            write(path, lambda temporary: np.savez_compressed(temporary, inputs=inputs, labels=labels))
+            write(path, lambda temporary: np.save(temporary, made))
     except UserError as error:
         print(f"the puzzles are not kept for the next run: {error}", file=sys.stderr)
-    return inputs, labels
+    return made
 
 
 def cache_path(folder, task, n, seed):
@@ -140,7 +137,7 @@ def cache_path(folder, task, n, seed):
         return None  # a class typed into a notebook has no file to compare
     code = [inspect.getsource(distinct_puzzles), *(Path(module.__file__).read_text() for module in modules)]
     key = hashlib.sha256(json.dumps([task.name, task.options, n, seed, code]).encode()).hexdigest()
-    return Path(folder) / f"{task.name}-{key[:16]}.npz"
+    return Path(folder) / f"{task.name}-{key[:16]}.npy"
 
 
 def to_tensors(split, device, *others):

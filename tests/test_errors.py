@@ -100,8 +100,8 @@ CASES = [
     ("unknown halting", [*TINY, "--halting", "never"], "'never'", "bce"),
     ("unknown loss", [*TINY, "--token-loss", "hinge"], "'hinge'", "stablemax", "softmax"),
     ("unknown dtype", [*TINY, "--dtype", "int8"], "'int8'", "float32"),
-    ("no number", [*TINY, "--steps", "many"], "--steps", "invalid whole number value: 'many'", "--help"),
-    ("fraction of a step", [*TINY, "--steps", "1.5"], "--steps", "invalid whole number value: '1.5'"),
+    ("no number", [*TINY, "--steps", "many"], "--steps", "'many' is no whole number", "--help"),
+    ("fraction of a step", [*TINY, "--steps", "1.5"], "--steps", "'1.5' is no whole number"),
     ("zero steps", [*TINY, "--steps", "0"], "--steps: 0 must be at least 1"),
     ("negative steps", [*TINY, "--steps", "-3"], "--steps: -3 must be at least 1"),
     (

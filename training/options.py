@@ -32,13 +32,15 @@ def number(low, high=math.inf, kind=float):
     """argparse's `type=` for numbers from low to high; kind=int: whole ones."""
 
     def convert(text):
-        value = kind(text)
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number") from None
         if not low <= value <= high or math.isinf(value):
             allowed = f"at least {low:g}" if high > 1e9 and not value > high else f"in {low:g}..{high:g}"
             raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
         return value
 
-    convert.__name__ = "whole number" if kind is int else "number"  # argparse: invalid whole number value
     return convert
 
 
