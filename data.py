@@ -76,7 +76,7 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (test only): subsamples of
     at most these sizes, None = all; val is what train leaves over, with train_size=None up to a tenth."""
     if task.load:
-        return task.load(data, test_size, progress)
+        return task.load(data, test_size)
     if data is not None or task.shipped is not None:
         return read_splits(task, data or task.shipped, train_size, val_size, test_size, seed)
 

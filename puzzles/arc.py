@@ -76,7 +76,7 @@ class Arc1(Task):
                             f"leave out --noise, --no-views and further checkpoints")
         return votes
 
-    def load(self, data, test_size, progress):
+    def load(self, data, test_size):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
         `test_size` held-out puzzles (None: all)."""
         found = read_puzzles(self.version, data, self.concept)
@@ -86,9 +86,6 @@ class Arc1(Task):
         held_out = [index for index, puzzle in enumerate(puzzles) if puzzle.held_out]
         if not held_out:
             raise UserError(f"no evaluation task fits into {self.size} x {self.size} cells; raise --size")
-        if progress and len(puzzles) < len(found):
-            print(f"{len(puzzles) - len(held_out)} training and {len(held_out)} evaluation tasks fit into "
-                  f"{self.size} x {self.size} cells; the other {len(found) - len(puzzles)} are left out")
         secret = {pair_bytes(pair) for puzzle in found if puzzle.held_out for pair in puzzle.tests}
         rows = {"train": [], "val": [], "test": []}
         for index, puzzle in enumerate(puzzles):

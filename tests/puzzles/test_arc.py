@@ -46,7 +46,7 @@ def corpora(read_once):
 def splits(read_once):
     """Both sets as they are trained on, with few variants, to save time."""
     tasks = Arc1(augmentations=5, concept=CONCEPT), Arc2(augmentations=5)
-    return {task.name: task.load(None, None, False) for task in tasks}
+    return {task.name: task.load(None, None) for task in tasks}
 
 
 def grids_of(puzzle):
@@ -227,7 +227,7 @@ def test_no_step_offers_a_test_pair(splits):
 def small(read_once):
     """Real puzzles, all those that fit into a frame of 6 x 6."""
     task = Arc1(size=6, augmentations=20)
-    return task, task.load(None, None, False)
+    return task, task.load(None, None)
 
 
 def test_the_size_chooses_the_puzzles(small, corpora):
@@ -237,7 +237,7 @@ def test_the_size_chooses_the_puzzles(small, corpora):
         if max(max(grid.shape) for grid in grids_of(puzzle)) <= 6
     ]
     assert [puzzle.name for puzzle in small[1]["test"].puzzles] == [puzzle.name for puzzle in fitting]
-    alone = Arc1(size=6, augmentations=0, training=False).load(None, None, False)["train"]
+    alone = Arc1(size=6, augmentations=0, training=False).load(None, None)["train"]
     assert [puzzle.name for puzzle in alone.puzzles] == [puzzle.name for puzzle in fitting if puzzle.held_out]
 
 
@@ -280,7 +280,7 @@ def test_offers_depend_on_seed_and_step_alone(small):
     options = SimpleNamespace(batch_size=17, seed=0, augment=True)
     first = [task.offer(splits["train"], step, options, None) for step in range(30)]
     epoch_plan.cache_clear()
-    again = task.load(None, None, False)["train"]
+    again = task.load(None, None)["train"]
     for step in (29, 7):
         other = task.offer(again, step, options, np.random.default_rng(step))
         for field in ("inputs", "labels", "puzzle_ids"):
