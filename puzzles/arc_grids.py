@@ -164,38 +164,27 @@ def draw_variants(puzzle, most):
     Two variants are equal if all their grids are, pair by pair; the output of a held-out test pair is not
     looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle alone, not
     on the seed of a run: an id in a checkpoint always means the same variant."""
-    rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
-    hash_variants = variant_hasher(puzzle)
-    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
-    first = np.zeros(1, int)  # where each different variant was drawn first
-    while len(first) <= most and len(symmetries) <= 5 * most:
-        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
-        black_first = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)
-        colours = np.concatenate([colours, black_first])
-        symmetries = np.concatenate([symmetries, rng.integers(8, size=most, dtype=np.uint8)])
-        first = np.sort(np.unique(hash_variants(symmetries, colours), return_index=True)[1])[: most + 1]
-    return Variants(symmetries[first], colours[first])
-
-
-def variant_hasher(puzzle):
-    """-> a function of symmetries (K,) and colours (K, 10) whose K numbers are equal for equal variants only.
-
-    It makes no grid. Give cell x of each grid a random number w(x), colour c the number v(c), and a puzzle
-    the sum of w(x) v(colour of x) over its cells (mod 2^64): different puzzles have different sums, up to
-    chance. By colours, the sum of a variant is that of v(colours[c]) W[symmetry, c], with W summed once."""
-    weights = np.random.default_rng(0)
     visible = [grid for pair in puzzle.demonstrations for grid in pair]
     for given, answer in puzzle.tests:
         visible += [given] if puzzle.held_out else [given, answer]
-    W = np.zeros((8, 10), np.uint64)
-    for grid in visible:
-        w = weights.integers(2**64, size=(MAX_SIDE, MAX_SIDE), dtype=np.uint64)
-        for symmetry in range(8):
-            turned = turn(grid, symmetry)
-            rows, columns = turned.shape
-            np.add.at(W[symmetry], turned.ravel(), w[:rows, :columns].ravel())
-    v = weights.integers(2**64, size=10, dtype=np.uint64)
-    return lambda symmetries, colours: (W[symmetries] * v[colours]).sum(axis=1)
+    turned = [[turn(grid, symmetry) for grid in visible] for symmetry in range(8)]
+    shapes = [tuple(grid.shape for grid in grids) for grids in turned]
+    cells = [np.concatenate([grid.ravel() for grid in grids]) for grids in turned]
+
+    rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
+    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
+    found = {}  # each different variant: what it looks like -> how it is made
+    for _ in range(6):
+        for how in zip(symmetries, colours):
+            symmetry, recoloured = how
+            found.setdefault((shapes[symmetry], recoloured[cells[symmetry]].tobytes()), how)
+        if len(found) > most:
+            break
+        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
+        colours = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)  # black stays the first
+        symmetries = rng.integers(8, size=most, dtype=np.uint8)
+    symmetries, colours = zip(*list(found.values())[: most + 1])
+    return Variants(np.array(symmetries), np.array(colours))
 
 
 # ---- pictures
