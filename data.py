@@ -13,8 +13,6 @@ import inspect
 import json
 import sys
 import traceback
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +45,13 @@ def task_class(name, own=True):
         importlib.import_module(BUILT_IN[name])
     elif own and name.isidentifier() and Path(f"{name}.py").exists():
         import_file(Path(f"{name}.py").resolve())
-    known = known_tasks()
-    if name not in known and not own:
+    if name not in Task.kinds and not own:
         raise UserError(f"the checkpoint's task {name!r} is not built in; to run {name}.py in this "
                         f"folder for it, add --task {name}")
-    if name not in known:
-        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *known}))}, "
+    if name not in Task.kinds:
+        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *Task.kinds}))}, "
                         f"or write a Task subclass with name = {name!r} in {name}.py")
-    return known[name]
+    return Task.kinds[name]
 
 
 def import_file(path):
@@ -69,14 +66,6 @@ def import_file(path):
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}; mend it") from None
 
 
-def known_tasks(kind=Task):
-    """{name: class} of all subclasses, at any distance."""
-    known = {}
-    for task in kind.__subclasses__():
-        known |= {task.name: task, **known_tasks(task)}
-    return known
-
-
 # ------------------------------------------------------------------------------------- from a task to puzzles
 def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, seed=0, cache="data/cache",
                 progress=True):
@@ -87,7 +76,7 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, 
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (test only): subsamples of
     at most these sizes, None = all; val is what train leaves over, with train_size=None up to a tenth."""
     if task.load:
-        return task.load(data, test_size, progress)
+        return task.load(data, test_size)
     if data is not None or task.shipped is not None:
         return read_splits(task, data or task.shipped, train_size, val_size, test_size, seed)
 
@@ -128,18 +117,17 @@ def distinct_puzzles(task, n, seed, progress):
 
 
 def cached(path, task, n, seed, progress):
-    """`distinct_puzzles`, kept in the file `path` (None: no file)."""
+    """`distinct_puzzles` as one array (2, n, S), kept in the file `path` (None: no file)."""
     try:
-        with np.load(path or "") as arrays:
-            return arrays["inputs"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        inputs, labels = distinct_puzzles(task, n, seed, progress)  # there is no such file, or it is damaged
+        return np.load(path or "")
+    except (OSError, ValueError, EOFError):  # there is no such file, or it is damaged
+        made = np.stack(distinct_puzzles(task, n, seed, progress))
     try:
         if path:
-            write(path, lambda temporary: np.savez_compressed(temporary, inputs=inputs, labels=labels))
+            write(path, lambda temporary: np.save(temporary, made))
     except UserError as error:
         print(f"the puzzles are not kept for the next run: {error}", file=sys.stderr)
-    return inputs, labels
+    return made
 
 
 def cache_path(folder, task, n, seed):
@@ -149,7 +137,7 @@ def cache_path(folder, task, n, seed):
         return None  # a class typed into a notebook has no file to compare
     code = [inspect.getsource(distinct_puzzles), *(Path(module.__file__).read_text() for module in modules)]
     key = hashlib.sha256(json.dumps([task.name, task.options, n, seed, code]).encode()).hexdigest()
-    return Path(folder) / f"{task.name}-{key[:16]}.npz"
+    return Path(folder) / f"{task.name}-{key[:16]}.npy"
 
 
 def to_tensors(split, device, *others):

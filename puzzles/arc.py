@@ -65,13 +65,8 @@ class Arc1(Task):
     symbols = "_|0123456789"
     default_size = MAX_SIDE
     default_options = {"augmentations": 1000, "training": True, "concept": ""}
+    allowed = {"size": range(1, MAX_SIDE + 1), "augmentations": range(100_001)}
     report = staticmethod(arc_vote.report)
-
-    def __init__(self, size=None, **options):
-        super().__init__(size, **options)
-        if self.size > MAX_SIDE or self.augmentations < 0:
-            raise UserError(f"{self.name} size {self.size} must be 1 to {MAX_SIDE}, "
-                            f"and augmentations {self.augmentations} 0 or more")
 
     def check_votes(self, given, models, votes, noise, views):
         if given.keys() & {"train_size", "val_size"}:
@@ -81,7 +76,7 @@ class Arc1(Task):
                             f"leave out --noise, --no-views and further checkpoints")
         return votes
 
-    def load(self, data, test_size, progress):
+    def load(self, data, test_size):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
         `test_size` held-out puzzles (None: all)."""
         found = read_puzzles(self.version, data, self.concept)
@@ -91,9 +86,6 @@ class Arc1(Task):
         held_out = [index for index, puzzle in enumerate(puzzles) if puzzle.held_out]
         if not held_out:
             raise UserError(f"no evaluation task fits into {self.size} x {self.size} cells; raise --size")
-        if progress and len(puzzles) < len(found):
-            print(f"{len(puzzles) - len(held_out)} training and {len(held_out)} evaluation tasks fit into "
-                  f"{self.size} x {self.size} cells; the other {len(found) - len(puzzles)} are left out")
         secret = {pair_bytes(pair) for puzzle in found if puzzle.held_out for pair in puzzle.tests}
         rows = {"train": [], "val": [], "test": []}
         for index, puzzle in enumerate(puzzles):
@@ -144,9 +136,8 @@ class Arc1(Task):
         draw_puzzles(shown, out)
         held_out = sum(puzzle.held_out for puzzle in split.puzzles)
         pairs = sum(len(puzzle.pairs) for puzzle in split.puzzles)
-        rejected = sum(variants.rejected for variants in split.variants)
         print(f"{len(split.puzzles)} tasks, {held_out} of them to be solved; {pairs} pairs; "
-              f"{split.num_puzzles - 1} variants, {rejected} more rejected as duplicates")
+              f"{split.num_puzzles - 1} variants")
         print(f"{len(shown)} {self.name} tasks, their test pairs last: {out}")
 
 

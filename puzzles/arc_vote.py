@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hrm import Thinking, solve
+from hrm import solve
 from puzzles.arc_grids import decode, draw_table, encode
 from training.files import UserError, write_text
 
@@ -79,74 +79,51 @@ def predict(model, task, split, row, count, processes, **thinking):
     return [None if grid is None else variants.undo(grid, k) for k, grid in enumerate(grids)], *rest
 
 
-def count_votes(model, task, split, count, processes, thinking):
-    """The answers to each test grid, best first; and how many predictions, malformed ones and segments."""
-    answers, sums = [], np.zeros(3, int)
-    for row in tqdm(range(len(split)), "voting", leave=False, disable=processes.rank > 0):
-        grids, q_halt, segments = predict(model, task, split, row, count, processes, **thinking)
-        answers.append(by_votes(grids, q_halt)[:KEPT])
-        sums += len(grids), sum(grid is None for grid in grids), segments.sum()
-    return answers, sums.tolist()
-
-
 def report(models, task, split, out, processes, path, votes, max_segments, halt, confidence, **others):
-    """Vote on all test grids; print the scores, write eval.json, submission.json, attempts.png, steps.png."""
-    start, model = time.time(), models[0]
+    """Vote on all test grids; print the scores, write eval.json, submission.json and attempts.png."""
+    start, [model] = time.time(), models
     if model.config.num_puzzles != split.num_puzzles:
         raise UserError(f"{path} was trained with {model.config.num_puzzles} puzzle ids, but these tasks "
                         f"have {split.num_puzzles}; pass the --data it was trained with")
     thinking = {"max_segments": max_segments or model.config.M_max, "halt": halt, "confidence": confidence}
-    answers, (predictions, malformed, segments) = count_votes(model, task, split, votes, processes, thinking)
+    attempts = []  # for each test grid, the answers, best first
+    by_task, places = {}, {}  # for each task, the same and the place of the right answer, of its test grids
+    predictions = malformed = segments = 0
+    for row in tqdm(range(len(split)), "voting", leave=False, disable=processes.rank > 0):
+        grids, q_halt, segments_of = predict(model, task, split, row, votes, processes, **thinking)
+        attempts.append(by_votes(grids, q_halt)[:KEPT])
+        name, (_, truth) = split.puzzles[split.owner[row]].name, split.pairs[row]
+        by_task.setdefault(name, []).append(attempts[-1])
+        places.setdefault(name, []).append(place_of(truth, attempts[-1]))
+        predictions += len(grids)
+        malformed += sum(grid is None for grid in grids)
+        segments += segments_of.sum().item()
     if processes.rank > 0:
         return
-    by_task, places = {}, {}
-    for puzzle, (_, truth), best in zip(split.owner, split.pairs, answers):
-        name = split.puzzles[puzzle].name
-        by_task.setdefault(name, []).append(best)
-        places.setdefault(name, []).append(place_of(truth, best))
     solved = [[name, i] for name in places for i, place in enumerate(places[name]) if place <= 2]
-    scores = {f"pass@{K}": pass_at(places, K) for K in PASS_AT}
-    result = {"tasks": len(places), "n": len(split), **scores, "solved_in_two": solved,
-              "predictions": predictions, "malformed": malformed / predictions,
+    result = {"tasks": len(places), "n": len(split), **{f"pass@{K}": pass_at(places, K) for K in PASS_AT},
+              "solved_in_two": solved, "predictions": predictions, "malformed": malformed / predictions,
               "segments": segments / predictions}
     print(f"{path} on {len(split)} test grids of {len(places)} {task.name} evaluation tasks, "
           f"{'up to' if halt else 'always'} {thinking['max_segments']} segments each, "
           f"{predictions / len(split):.0f} variants of a grid on average, {time.time() - start:.0f} s:")
-    for name, value in {**result, "solved_in_two": f"{len(solved)} of {len(split)} test grids"}.items():
-        print(f"  {name:<16} {value if isinstance(value, str) else round(value, 4)}")
+    for name, value in result.items():
+        shown = f"{len(value)} of {len(split)} test grids" if name == "solved_in_two" else round(value, 4)
+        print(f"  {name:<16} {shown}")
     content = {"checkpoint": str(path), "votes": votes, **thinking, **result}
     write_text(out / "eval.json", json.dumps(content, indent=2))
     write_text(out / "submission.json", json.dumps(submission(by_task)))
-    draw_attempts(split, answers, out / "attempts.png")
-    draw_steps(model, task, split, out / "steps.png", processes.device)
-    print(f"written: eval.json, submission.json, attempts.png and steps.png in {out}")
+    draw_attempts(split, attempts, out / "attempts.png")
+    print(f"written: eval.json, submission.json and attempts.png in {out}")
 
 
-# ---- pictures
-def draw_attempts(split, answers, path):
+def draw_attempts(split, attempts, path):
     """Up to 10 test grids, spread evenly: the input, the truth, and the two attempts with their votes."""
     rows = []
     for row in np.unique(np.linspace(0, len(split) - 1, 10).round().astype(int)):
         given, truth = split.pairs[row]
         rows.append([(split.puzzles[split.owner[row]].name, given), ("truth", truth)])
-        for i, answer in enumerate(answers[row][:2], start=1):
+        for i, answer in enumerate(attempts[row][:2], start=1):
             right = "right" if np.array_equal(answer["grid"], truth) else "wrong"
             rows[-1].append((f"attempt {i}: {answer['share']:.0%} ({right})", answer["grid"], truth))
-    draw_table(rows, path)
-
-
-def draw_steps(model, task, split, path, device):
-    """A row for each of the first test grids: how its answer changes with the segments, without halting."""
-    few = split[:4]
-    inputs = torch.from_numpy(few.inputs.astype(np.int64)).to(device)
-    thinking = Thinking(model, inputs, torch.from_numpy(few.puzzle_ids.astype(np.int64)).to(device))
-    rows = [[("input", grid)] for grid in decode(few.inputs, task.size)]
-    truths = decode(few.labels, task.size)
-    for segment in range(1, model.config.M_max + 1):
-        logits, _, _ = thinking.segment()
-        if segment <= 4 or segment % 2 == 0:
-            for row, grid, truth in zip(rows, decode(logits.argmax(-1).cpu().numpy(), task.size), truths):
-                row.append((f"segment {segment}", grid, truth))
-    for row, truth in zip(rows, truths):
-        row.append(("truth", truth))
     draw_table(rows, path)

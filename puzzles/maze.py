@@ -29,14 +29,11 @@ class Maze(Task):
     in_text = {"#": "██", "o": "• "}
     aliases = {".": " "}
     default_options = {"kind": "perfect", "min_path": 0}
+    allowed = {"size": range(2, 65), "kind": ("perfect", "random"), "min_path": range(64 * 64)}
     unit = "length of the path (steps)"
 
     def __init__(self, size=None, **options):
         super().__init__(size, **options)
-        if self.kind not in ("perfect", "random"):
-            raise UserError(f"unknown kind of maze {self.kind!r}; use perfect or random")
-        if not 2 <= self.size <= 64 or self.min_path < 0:
-            raise UserError(f"maze size {self.size} must be 2 to 64, and min_path {self.min_path} 0 or more")
         cells = np.arange(self.seq_len).reshape(self.grid)
         turned = [np.rot90(side, k) for side in (cells, cells.T) for k in range(4)]
         self.orders = np.reshape(turned, (8, self.seq_len))  # where each cell comes from
@@ -59,13 +56,15 @@ class Maze(Task):
         return (labels == PATH).sum(axis=1).astype(np.float32) + 1
 
     def keeps_rules(self, inputs, answers):
-        """(n,) bool: a path from S to G, perhaps longer than needed."""
-        return valid_path(inputs, answers)
+        """(n,) bool: the maze is unchanged, and its 'o' are one path from S to G, maybe not a shortest one. A
+        path with a branch is not valid, nor is one that touches itself: both have cells to spare."""
+        unchanged = (np.where(answers == PATH, OPEN, answers) == inputs).all(axis=1)
+        return unchanged & (path_length(inputs, answers >= START) == self.rating(inputs, answers))
 
     def check(self, inputs, answers):
         """(n,) bool: a valid path, and a shortest one; with ties, any of them."""
         shortest = path_length(inputs, inputs != WALL)
-        return self.keeps_rules(inputs, answers) & ((answers == PATH).sum(axis=1) + 1 == shortest)
+        return self.keeps_rules(inputs, answers) & (self.rating(inputs, answers) == shortest)
 
     def problem(self, inputs, answers=None):
         starts, goals = (inputs == START).sum(axis=1), (inputs == GOAL).sum(axis=1)
@@ -265,11 +264,3 @@ def path_length(inputs, passable):
     side = math.isqrt(inputs.shape[1])
     as_grid = [rearrange(cells, "n (r c) -> n r c", r=side) for cells in (passable, inputs == START)]
     return np.where(inputs == GOAL, distances(*as_grid).reshape(inputs.shape), -1).max(axis=1)
-
-
-def valid_path(inputs, answers):
-    """(n,) bool: the maze is unchanged, and its 'o' are one path from S to G, maybe not a shortest one.
-
-    A path with a branch is not valid, nor is one that touches itself: both have cells to spare."""
-    unchanged = (np.where(answers == PATH, OPEN, answers) == inputs).all(axis=1)
-    return unchanged & (path_length(inputs, answers >= START) == (answers == PATH).sum(axis=1) + 1)

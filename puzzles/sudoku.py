@@ -16,7 +16,6 @@ from einops import rearrange
 from tqdm import tqdm
 
 from puzzles.task import DARK, Task, explain
-from training.files import UserError
 
 LANES = 1536  # boards propagated together: enough to hide NumPy's overhead, few enough for the CPU cache
 
@@ -28,11 +27,10 @@ class Sudoku(Task):
     unit = "rating (guesses of a solver)"
     default_options = {"extra": -1}  # -1: none, but 6 on the 4x4 board, as it has few minimal puzzles
     boxes = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # rows and columns of one box
+    allowed = {"size": boxes}
 
     def __init__(self, size=None, **options):
         super().__init__(size, **options)
-        if self.size not in self.boxes:
-            raise UserError(f"Sudoku size {self.size} is unknown; use 4, 6 or 9")
         if self.extra < 0:
             self.extra = self.options["extra"] = 6 if self.size == 4 else 0
         self.box = self.boxes[self.size]
@@ -122,10 +120,6 @@ def geometry(box):
 def to_masks(puzzles, box):
     """(n, C) digits -> (C, n) bit masks; a blank may be any digit."""
     side, puzzles = box[0] * box[1], np.asarray(puzzles)
-    if puzzles.ndim != 2 or puzzles.shape[1] != side**2:
-        raise ValueError(f"puzzles of shape {puzzles.shape}: boxes of {box[0]}x{box[1]} need (n, {side**2})")
-    if puzzles.size and not 0 <= puzzles.min() <= puzzles.max() <= side:
-        raise ValueError(f"puzzles hold {puzzles.min()}..{puzzles.max()}: expected 0..{side}, 0 = blank")
     mask_of = np.append((1 << side) - 1, 1 << np.arange(side))
     return mask_of.astype(np.uint16 if side <= 16 else np.uint32)[np.ascontiguousarray(puzzles.T)]
 

@@ -45,9 +45,14 @@ class Task:
     in_text = {}  # what a symbol looks like in the terminal: two characters (default: itself and a space)
     default_size = 9
     default_options = {}  # the constructor's other options; their defaults say their types
+    allowed = {"size": range(1, 1000)}  # the values that an option takes; of the others, any
     unit = "rating"  # what `rating` counts
     shipped = None  # folder whose train.csv and test.csv load_splits reads instead of generating
     load = report = draw_examples = None  # arc.py has its own ways to do what data.py and train.py do
+    kinds = {}  # every subclass by its name
+
+    def __init_subclass__(cls):
+        Task.kinds[cls.name] = cls
 
     def __init__(self, size=None, **options):
         self.options = {"size": self.default_size, **self.default_options}
@@ -56,11 +61,13 @@ class Task:
                 raise UserError(f"task {self.name} has no option {key!r}; it has {', '.join(self.options)}")
             if value is not None:
                 self.options[key] = convert(f"{self.name} option {key}", value, type(self.options[key]))
+        for key, values in self.allowed.items():
+            if self.options[key] not in values:
+                use = ", ".join(map(str, values))
+                if isinstance(values, range):
+                    use = f"{values[0]} to {values[-1]}"
+                raise UserError(f"{self.name} {key} {self.options[key]} does not exist; use {use}")
         vars(self).update(self.options)  # self.size, ...; load_task(name, **options) makes the same task
-        if self.size < 1:
-            raise UserError(f"size {self.size} is no board size; pass a positive number")
-        if max(map(ord, self.symbols)) > 255:
-            raise UserError(f"symbols {self.symbols!r} of {self.name}: use characters up to code 255")
 
     @property
     def grid(self):
@@ -156,27 +163,20 @@ class Task:
         return votes
 
     # ---- text
-    def tokens(self, text):
-        """ASCII codes -> tokens of the same shape, uint8; 0 where the character is no symbol."""
-        table = np.zeros(256, np.uint8)
-        for token, symbol in enumerate(self.symbols[1:], start=1):
-            table[ord(symbol)] = token
-        for alias, symbol in self.aliases.items():
-            table[ord(alias)] = self.symbols.index(symbol)
-        return table[text]
-
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
-        rows = []
-        for text in texts:
-            text = "".join(each for each in text if each in self.symbols or not each.isspace())
+        token_of = {symbol: token for token, symbol in enumerate(self.symbols)}
+        token_of |= {alias: token_of[symbol] for alias, symbol in self.aliases.items()}
+        rows = np.zeros((len(texts), self.seq_len), np.uint8)
+        for row, text in zip(rows, texts):
+            if len(text) != self.seq_len:
+                text = "".join(each for each in text if each in self.symbols or not each.isspace())
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
-            row = self.tokens(np.frombuffer(text.encode("latin-1", "replace"), np.uint8))
-            for cell in np.flatnonzero(row == 0)[:1]:
-                raise UserError(f"{text[cell]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
-            rows.append(row)
-        return np.stack(rows)
+            row[:] = [token_of.get(each, 0) for each in text]
+            if not row.all():
+                raise UserError(f"{text[row.argmin()]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
+        return rows
 
     def decode(self, tokens):
         """Tokens (n, S) -> list of n texts."""

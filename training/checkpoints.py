@@ -48,7 +48,7 @@ def fitting(path):
         yield
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} does not fit the options given, or this version of the project "
+        raise UserError(f"{path} is no checkpoint of this project, or does not fit the options given "
                         f"({type(error).__name__}: {reason}); change them or the checkpoint") from None
 
 
@@ -60,15 +60,14 @@ def read_checkpoint(path):
             raise ValueError(f"{part} in it is damaged")  # PyTorch does not look at the checksums
         with warnings.catch_warnings(action="ignore"):  # of files that PyTorch did not write, and refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}; runs write runs/TASK/last.pt and best.pt") from None
     except Exception as error:  # a damaged file can fail anywhere inside the unpickler
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise UserError(f"{path} cannot be read as a checkpoint: {reason[:100]}; "
                         f"pass one that train.py wrote") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint; "
-                        f"pass one that train.py wrote")
     with fitting(path):
         saved = {**content.get("options", {}), **content.get("config", {})}
         for f in (*fields(Options), *fields(HRMConfig)):
@@ -101,12 +100,11 @@ def load_model(path, task_name=None, task_options={}, **sizes):
     One of ours knows its task and sizes: what is given here must agree. A published one (weights under the
     authors' names) knows only its shapes: it needs `task_name` and what differs from HRMConfig's defaults."""
     content = read_checkpoint(path)
-    names = [str(name).removeprefix("_orig_mod.") for name in content]
-    if any(name.startswith("model.inner.") for name in names):
+    if any("model.inner." in str(name) for name in content):
         task, options = load_task(task_name or "sudoku", **task_options), {}
         with fitting(path):
             model = from_published(content, **{"seq_len": task.seq_len, **sizes})
-    elif {"averaged", "config", "options", "task"} <= set(names):
+    else:
         with fitting(path):
             task, options = task_of(path, content["task"], task_name), dict(content["options"])
             for name in ("train_size", "val_size", "test_size", "seed"):
@@ -122,9 +120,6 @@ def load_model(path, task_name=None, task_options={}, **sizes):
                 what = "task" if name == "name" else name
                 raise UserError(f"{what} {value} does not fit {path}, which was trained with "
                                 f"{trained.get(name)}; leave it out, the checkpoint knows")
-    else:
-        raise UserError(f"{path} is no checkpoint of this project, nor a published one: it holds "
-                        f"{', '.join(sorted(names)[:4]) or 'nothing'}")
     if model.config.vocab_size < task.vocab_size or model.config.seq_len != task.seq_len:
         raise UserError(f"{path} reads {model.config.seq_len} tokens out of {model.config.vocab_size}, but "
                         f"{task.name} of size {task.size} has {task.seq_len} out of {task.vocab_size}; "
@@ -189,27 +184,22 @@ def from_published(state_dict, **config):
 
     Shapes tell vocab_size, hidden_size, the layers, the expansion, the puzzle embedding and, with learned
     positions, seq_len. Give the rest as keywords where it differs from HRMConfig's defaults (num_heads,
-    seq_len, the cycles, M_max, …). RuntimeError names every missing, surplus or misshapen entry."""
+    seq_len, the cycles, M_max, …). KeyError or RuntimeError name the entries that are missing, surplus or
+    misshapen."""
     weights = {name.removeprefix("_orig_mod.").removeprefix("model.inner."): tensor
                for name, tensor in state_dict.items()}
-
-    def size(name, axis):
-        return weights[name].shape[axis] if name in weights else 0
 
     def layers(module):
         return len({name.split(".")[2] for name in weights if name.startswith(f"{module}_level.layers.")})
 
-    D, inner = size("embed_tokens.embedding_weight", -1), size("L_level.layers.0.mlp.down_proj.weight", -1)
-    if not (D and inner and layers("H")):
-        raise ValueError(f"no embed_tokens.embedding_weight, H_level or L_level among the checkpoint's "
-                         f"{len(weights)} entries; is it one of the published HRM's?")
-    found = {"vocab_size": size("embed_tokens.embedding_weight", 0), "hidden_size": D, "positions": "rope",
-             "H_layers": layers("H"), "L_layers": layers("L"),
-             "num_puzzles": size("puzzle_emb.weights", 0) or 1,
-             "puzzle_emb_ndim": size("puzzle_emb.weights", -1)}
+    vocab_size, D = weights["embed_tokens.embedding_weight"].shape
+    inner = weights["L_level.layers.0.mlp.down_proj.weight"].shape[-1]
+    num_puzzles, ndim = weights["puzzle_emb.weights"].shape if "puzzle_emb.weights" in weights else (1, 0)
+    found = {"vocab_size": vocab_size, "hidden_size": D, "H_layers": layers("H"), "L_layers": layers("L"),
+             "num_puzzles": num_puzzles, "puzzle_emb_ndim": ndim, "positions": "rope"}
     if "embed_pos.embedding_weight" in weights:
-        puzzle_positions = math.ceil(found["puzzle_emb_ndim"] / D)
-        found.update(positions="learned", seq_len=size("embed_pos.embedding_weight", 0) - puzzle_positions)
+        positions = len(weights["embed_pos.embedding_weight"])
+        found.update(positions="learned", seq_len=positions - math.ceil(ndim / D))
     if swiglu_size(D, config.get("expansion", 4.0), 256) != inner:
         found["expansion"] = 1.5 * inner / D
     for name in config.keys() & found.keys():

@@ -60,10 +60,8 @@ def parse_options(text):
     found = {}
     for word in text.split():
         name, is_there, value = word.partition("=")
-        if not is_there:
-            raise UserError(f"--task-options {word!r} is not of the form NAME=VALUE")
-        if name in (*found, "size"):
-            raise UserError(f"--task-options {word!r}: {name} has a value already (size is --size); drop it")
+        if not is_there or name in (*found, "size"):
+            raise UserError(f"--task-options {word!r}: write NAME=VALUE, each name once, and size as --size")
         found[name] = value
     return found
 

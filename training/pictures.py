@@ -43,14 +43,13 @@ def draw_boards(task, split, path, titles, answers=None):
     sheet, axes = figure(rows, columns, 3 * columns, 3.3 * rows)
     for ax in axes.flat:
         ax.axis("off")
-    for i, ax in zip(range(len(split)), axes.flat):
-        if answers is None:
-            task.draw(ax, split.inputs[i], split.labels[i])
-            ax.set_title(titles[i], fontsize=10)
-        else:
-            task.draw(ax, split.inputs[i], answers[i], split.labels[i])
-            right = task.is_right(split.inputs[i : i + 1], split.labels[i : i + 1], answers[i : i + 1])[0]
-            ax.set_title(f"{'solved' if right else 'not solved'} {titles[i]}", fontsize=10)
+    if answers is not None:
+        right = task.is_right(split.inputs, split.labels, answers)
+        titles = [f"{'solved' if solved else 'not solved'} {title}" for solved, title in zip(right, titles)]
+    shown = split.labels if answers is None else answers
+    for ax, title, *board in zip(axes.flat, titles, split.inputs, shown, split.labels):
+        task.draw(ax, *board)
+        ax.set_title(title, fontsize=10)
     sheet.tight_layout()
     save_figure(path, sheet, dpi=100)
 

@@ -78,11 +78,11 @@ def test_maze_files_keep_their_spaces(tmp_path):
 
 GOOD = f"us,{SUDOKU_4[:-1]}.,{SUDOKU_4},7"
 BAD_ROWS = [
-    ("sudoku", f"us,{SUDOKU_4},{SUDOKU_4}1,7", "line 3: answer of 17 characters, but sudoku .* has 16"),
-    ("sudoku", f"us,{SUDOKU_4[:-1]}x,{SUDOKU_4},7", "line 3: unknown symbol 'x' in question; use '.1234'"),
-    ("sudoku", f"us,{SUDOKU_4[:-1]}5,{SUDOKU_4},7", "line 3: unknown symbol '5' in question"),
-    ("sudoku", f"us,{SUDOKU_4[:-1]}.,{SUDOKU_4},hard", "line 3: the rating 'hard' is no number"),
-    ("sudoku", f"us,{SUDOKU_4[:-1]}.,{SUDOKU_4}", "line 3: 3 columns, but the header has 4"),
+    ("sudoku", f"us,{SUDOKU_4},{SUDOKU_4}1,7", "line 3: 17 characters, not 16; sudoku of size 4"),
+    ("sudoku", f"us,{SUDOKU_4[:-1]}x,{SUDOKU_4},7", "line 3: 'x', no symbol of sudoku; use '.1234'"),
+    ("sudoku", f"us,{SUDOKU_4[:-1]}5,{SUDOKU_4},7", "line 3: '5', no symbol of sudoku"),
+    ("sudoku", f"us,{SUDOKU_4[:-1]}.,{SUDOKU_4},hard", "line 3: .* 'hard'; .* the rating is a number"),
+    ("sudoku", f"us,{SUDOKU_4[:-1]}.,{SUDOKU_4}", "line 3: not the 4 columns that the header has"),
     ("sudoku", f"us,2{'.' * 15},{SUDOKU_4},7", "line 3: the answer changes a given"),
     ("sudoku", f"us,11{'.' * 14},{SUDOKU_4},7", "line 3: the same digit twice .* question"),
     ("sudoku", f"us,{'.' * 16},{SUDOKU_4[:-1]}2,7", "line 3: the same digit twice .* answer"),
@@ -125,8 +125,8 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     ]:
         with pytest.raises(UserError, match=message):
             load_task("sudoku", data=source)
-    with pytest.raises(UserError, match="Sudoku size 5 is unknown"):
+    with pytest.raises(UserError, match="sudoku size 5 does not exist; use 4, 6, 9"):
         load_task("sudoku", data=write_csv(tmp_path / "a.csv", [f"us,{'.' * 25},{'1' * 25},0"]))
     task, _, _ = make_files(tmp_path)
-    with pytest.raises(UserError, match="line 2: question of 16 characters, but sudoku of size 9 has 81"):
+    with pytest.raises(UserError, match="line 2: 16 characters, not 81; sudoku of size 9"):
         load_splits(load_task("sudoku", size=9), data=tmp_path)

@@ -106,7 +106,7 @@ def test_impossible_mazes_are_refused():
             load_task("maze", **options).generate(1, np.random.default_rng(0))
     for options, message in [
         (dict(size=65), "2 to 64"),
-        (dict(kind="round"), "perfect or random"),
+        (dict(kind="round"), "perfect, random"),
         (dict(size=-3), "-3"),
         (dict(min_path=-1), "-1"),
         (dict(size="big"), "'big' is not of type int"),
