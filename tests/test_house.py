@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ASIDE = {"tests", "notebooks", "runs", ".venv"}
 FILES = [path for path in ROOT.rglob("*.py") if not ASIDE & set(path.relative_to(ROOT).parts)]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
-MOST_LINES = 5350
+MOST_LINES = 5201
 
 
 def imported(name, anywhere):
