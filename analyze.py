@@ -39,7 +39,7 @@ COMMANDS = {  # what each shows, and how many of the test puzzles, if --puzzles 
     "steps": ("what would the model answer after each update? (fig. 7)", None),
     "halting": ("does it think longer about harder puzzles, what does that save? (fig. 5)", 1000),
     "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
-    "strategies": ("what do votes, noise, longer thinking and several models buy? (extras/vote.py)", 500),
+    "strategies": ("what do votes, noise and longer thinking buy? (extras/vote.py)", 500),
     "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
 STYLE = {"axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "legend.frameon": False}
@@ -59,7 +59,7 @@ def measure(args, models, task, split, confidence):
     if args.command == "strategies":
         if args.votes > 1 and task.view(1, 1) is None:
             raise UserError(f"task {task.name} has no symmetries for --votes {args.votes}; pass --votes 1")
-        table = strategies(models, task, split, confidence, args.votes)
+        table = strategies(model, task, split, confidence, args.votes)
         return {"strategies": table}, plot_strategies(table, f"{args.name}: {len(split)} puzzles")
     inputs, _, puzzle_ids = to_tensors(split, next(model.parameters()).device)
     if args.command == "participation-ratio":
@@ -131,7 +131,7 @@ def parse(argv):
         if name == "depth":
             add("--scale", default="cpu", choices=SCALES, help="which grid of models [%(default)s]")
             continue
-        several = "+" if name in ("convergence", "strategies") else 1
+        several = "+" if name == "convergence" else 1
         add("--checkpoint", required=True, nargs=several, help="what train.py wrote")
         add("--data", help="puzzles from FILE.csv or a folder, not those of the training run")
         add("--task", help="only for a published checkpoint: its task")

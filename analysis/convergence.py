@@ -58,6 +58,7 @@ def plot_convergence(models):
         left.set(title=f"{model}: {numbers['puzzles']} puzzles", xlabel=unit,
                  ylabel="‖zⁱ − zⁱ⁻¹‖, mean and 10–90 %")
         left.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        left.grid(False, axis="x")  # the dotted lines are enough
         left.legend()
         if unit == "layer":
             left.set_ylim(0, None)

@@ -92,6 +92,8 @@ def plot_fixed_point(numbers):
     few.plot(numbers["open"], numbers["act"], "o-", ms=3.5, color=VERMILLION)
     few.set(xlabel="cells left open (right: the puzzle itself)", ylabel="puzzles solved by ACT",
             ylim=(0, 1.02), title="the answer filled in, but for a few cells")
+    for ax in (stay, few):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     jump.hist(numbers["jumps"], bins=np.linspace(0, 1, 21), color=BLUE, ec="white")
     jump.set(xlabel="largest gain in one update (share of the open cells)", ylabel="puzzles",
              title="1: the whole answer at once")

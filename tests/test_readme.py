@@ -79,7 +79,7 @@ def test_commands_are_accepted(script, words, monkeypatch):
 
 def test_there_are_commands_for_every_script():
     assert {script for script, _ in COMMANDS} >= {"train.py", "data.py", "analyze.py", "extras/bench.py"}
-    assert len(COMMANDS) > 40
+    assert len(COMMANDS) > 35
 
 
 @pytest.mark.parametrize("page", PAGES)
