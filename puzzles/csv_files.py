@@ -30,10 +30,10 @@ def find_files(data):
         return {name: Path(hf_hub_download(str(data), f"{name}.csv", repo_type="dataset"))
                 for name in ("train", "test")}
     except ImportError:
-        raise UserError(f"no folder {data}; for Hugging Face: pip install huggingface_hub") from None
+        raise UserError(f"no folder {data}; pip install huggingface_hub, or pass --data FOLDER") from None
     except Exception as error:  # the library has many kinds: no network, no such data set, no access
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"cannot download {data}: {type(error).__name__} {reason}") from None
+        reason = f"{type(error).__name__} {error}".partition("\n")[0]
+        raise UserError(f"cannot download {data}: {reason}; pass --data FOLDER") from None
 
 
 def rows(path):
