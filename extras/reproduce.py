@@ -3,13 +3,13 @@
     python extras/reproduce.py sudoku                       # as published, on all GPUs that are here
     python extras/reproduce.py sudoku --recipe quick --hours 0.5 --batch-size 384    # train.py's options last
 
-Its table (table.md, table.json) grows with each stage: training and one answer to each test puzzle, votes of
-views and of the last ten checkpoints, analyses. The same command, given again, goes on where it was stopped
-or killed. **No GPU has run this yet**, and nobody has tried the quick recipe at this size.
+Its table (table.md, table.json) grows with each stage: training, one answer to each test puzzle, votes, the
+analyses. The same command, given again, goes on where it was stopped or killed. **No GPU has run this yet**.
 """
 
 import json
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -34,7 +34,7 @@ from training.processes import Processes, choose_device
 # Of each task: what the paper solves (Wang et al., arXiv 2506.21734; ARC: in two attempts), and its data.
 TASKS = {"sudoku": ("55.0%", "--data sapientinc/sudoku-extreme --test-size 10000"),  # of its 422 786
          "maze": ("74.5%", "--data sapientinc/maze-30x30-hard-1k"), "arc1": ("40.3%", ""), "arc2": ("5%", "")}
-RECIPES = {"paper": "--preset paper",
+RECIPES = {"paper": "--preset paper",  # "quick": with what made the default run quick, untried at this size
            "quick": "--preset paper --halting bce --q-weight 0.03 --halt --confidence 0.95 --warmup 200 "
                     "--token-loss softmax --optimizer muon --lr 1e-3 --lr-end 0.05 --weight-decay 0.1 "
                     "--ema 0.999 --grow-M-max 0.6"}
@@ -123,7 +123,7 @@ def main(argv=None):
     path = out / "table.json"
     table = json.loads(path.read_text()) if path.exists() else {"words": words, "rows": {}}
     if table["words"] != words:
-        raise UserError(f"{out} was begun with {' '.join(table['words'])}; pass another --out")
+        raise UserError(f"{out} was begun with {shlex.join(table['words'])}; pass another --out")
     if "plan" not in table:
         table["plan"] = plan(given, ours.hours, gpus)
         cuda.empty_cache()  # another process may train there
@@ -139,7 +139,7 @@ def main(argv=None):
         seconds = time.time() - start
         if metrics.exists():  # it counts all of the training, however often it was stopped
             seconds = float(metrics.read_text().splitlines()[-1].split(",")[1])
-        command = " ".join([launcher if several else "python", f"{script.__name__}.py", *words])
+        command = f"{launcher if several else 'python'} {script.__name__}.py {shlex.join(words)}"
         table["rows"][name] = {"paper": claim, "here": found(name, folder), "hardware": hardware,
                                "time": f"{seconds / 60:.1f} min", "command": command}
         save(out, table)
