@@ -169,6 +169,8 @@ def train(run, task, splits, out, steps, log, stop):
             if result["exact"] >= run.best:
                 run.best = result["exact"]
                 run.save(out / "best.pt", run.weights())
+        if evaluating and options.keep:
+            run.save(out / f"step-{run.step:07}.pt", run.weights())
         log.write_row()
         if evaluating or saving or interrupted:
             run.save(out / "last.pt", run.checkpoint())
@@ -371,8 +373,7 @@ def evaluate_command(given, processes):
 
 
 def unseen(task, split, name, options):
-    """The puzzles of a split that are none, up to symmetry, of those that the checkpoint `name` was trained
-    on."""
+    """The puzzles of a split on which, up to symmetry, the checkpoint `name` was not trained."""
     known = load_splits(task, *puzzles(options))["train"]
     new = ~np.isin(task.fingerprint(split.inputs), task.fingerprint(known.inputs))
     if not new.any():

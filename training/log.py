@@ -97,8 +97,7 @@ class Log:
 
 @contextmanager
 def signals():
-    """An event that Ctrl-C or SIGTERM sets, so that the loop can save before it ends. A second Ctrl-C ends at
-    once."""
+    """An event that Ctrl-C or SIGTERM sets: the loop saves and ends. A second Ctrl-C ends at once."""
     stop = threading.Event()
 
     def ask(number, frame):
