@@ -7,6 +7,7 @@ Its table (table.md, table.json) grows with each stage: training, one answer to 
 analyses. The same command, given again, goes on where it was stopped or killed. **No GPU has run this yet**.
 """
 
+import importlib
 import json
 import resource
 import shlex
@@ -14,16 +15,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
+from torch.utils.benchmark import timer  # waits for a GPU, which computes on while Python goes ahead
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python extras/reproduce.py` alone would look for modules in extras/
 
-import analyze
 import train
 from data import load_splits, load_task
-from extras.bench import timed, training
 from hrm import HRMConfig
 from training import options as train_options
 from training.checkpoints import build
@@ -54,23 +55,26 @@ def plan(given, hours, gpus):
     answers = len(splits["test"]) * (task.augmentations + 2 if task.report else 1 + 8 + 10)
     segments = answers * config.M_max / options.batch_size  # at most, and each is less work than in training
     print(f"measuring training steps for {SECONDS} s, once they are compiled", flush=True)
-    options.batch_size //= gpus  # the share of each; what they tell each other after a step is not measured
+    options.batch_size //= gpus  # the share of each; what they tell each other is not measured
     options.grow_M_max = 0.0  # M_max in full, as at the end
     run, taken = train.Run(options, config, task, splits["train"], processes), []
     if train_options.compiles(options, 10**9, processes.device):
         train.compile_model(run.model, 10**9)
-    step = training(run, task, splits["train"]).__next__
-    timed(step, 3)
-    while sum(taken) < SECONDS:
-        taken.append(timed(step)[0])
-    seconds, program = sum(taken) / len(taken), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    memory = torch.cuda.max_memory_allocated() or program  # which Linux counts in KiB
+    for _, M_max, micro_batches in train.offers(task, splits["train"], run, 10**9):
+        start = timer()
+        train.update(run, micro_batches, M_max, 1.0, SimpleNamespace(add=lambda *figures: None))
+        taken.append(timer() - start)
+        if sum(taken[3:]) >= SECONDS:  # the first three compile
+            break
+    seconds = sum(taken[3:]) / len(taken[3:])
+    memory = torch.cuda.max_memory_allocated() or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if hours:  # a tenth is left for evaluations and checkpoints on the way
         steps = max(1, min(steps, int(0.9 * 3600 * hours / seconds)))
     print(f"{steps} steps of {seconds:.3f} s: {steps * seconds / 3600:.2f} h; evaluation: at most "
           f"{segments * seconds / 3600:.2f} h; memory (of each GPU): {memory / 2**30:.1f} GiB", flush=True)
-    words = f"--steps {steps} --warmup {min(options.warmup, steps // 10)} --eval-every {-(-steps // 20)}"
-    return {"words": words.split(), "seconds_per_step": seconds, "bytes": memory}
+    warmup, every = min(options.warmup, steps // 10), -(-steps // 20)
+    return {"words": f"--steps {steps} --warmup {warmup} --eval-every {every}".split(),
+            "seconds_per_step": seconds, "bytes": memory}
 
 
 def stages(task, words, device, out):
@@ -84,6 +88,7 @@ def stages(task, words, device, out):
     votes = {"8-votes": [best, "--votes", "8"], f"last-{len(last)}-checkpoints": last}
     for name, asked in ({"one-variant": [best, "--votes", "1"]} if arc else votes).items():
         yield name, "", train, ["--eval", *asked, *ending, str(out / name)], out / name
+    analyze = importlib.import_module("analyze")
     for name, claim in ANALYSES.items():
         yield name, claim, analyze, [name, "--checkpoint", best, *ending, str(out)], out
 
@@ -101,8 +106,8 @@ def found(name, folder):
 
 
 def save(out, table):
-    rows = [["", "paper", "here", "hardware", "time", "command"], ["---"] * 6]
-    rows += [[name, *row.values()] for name, row in table["rows"].items()]
+    head = [["", "paper", "here", "hardware", "time", "command"], ["---"] * 6]
+    rows = head + [[name, *row.values()] for name, row in table["rows"].items()]
     write_text(out / "table.md", "".join(f"| {' | '.join(row)} |\n" for row in rows))
     write_text(out / "table.json", json.dumps(table, indent=2))
 
@@ -134,7 +139,7 @@ def main(argv=None):
         start, metrics, several = time.time(), folder / "metrics.csv", gpus > 1 and script is train
         resumed = [*words, *(["--resume", str(folder)] if (folder / "last.pt").exists() else [])]
         torchrun = [*TORCHRUN, str(gpus), script.__file__, *resumed]
-        if status := subprocess.Popen(torchrun).wait() if several else script.main(resumed):
+        if status := subprocess.call(torchrun) if several else script.main(resumed):
             return status
         seconds = time.time() - start
         if metrics.exists():  # it counts all of the training, however often it was stopped

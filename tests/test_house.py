@@ -15,6 +15,7 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 # What only adds is looked up by its name when it is asked for.
 LATER = {
     "data": {"puzzles.arc", "puzzles.flood", "puzzles.maze", "puzzles.sudoku"},
+    "extras.reproduce": {"analyze"},
     "train": {"extras.vote"},
     "training.checkpoints": {"extras.baselines"},
 }
