@@ -36,7 +36,7 @@ from training.options import Parser, exit_status
 # of the preset "small": the table knows a run by its command.
 MATTERS = ("--task sudoku --size 4 --task-options extra=3 --train-size 400 --val-size 100 --test-size 500 "
            "--preset cpu --H-layers 1 --L-layers 1 --puzzle-emb-ndim 0 --steps 600 --batch-size 64 "
-           "--optimizer adam_atan2 --q-weight 0.5 --lr 3e-3 --ema 0.98 "
+           "--optimizer adam_atan2 --q-weight 0.5 --num-heads 2 --confidence 0.95 --lr 3e-3 --ema 0.98 "
            "--grow-M-max 0 --eval-every 200 --device cpu --no-compile")
 MODELS = {
     "HRM": "",
