@@ -13,15 +13,13 @@ import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch.utils.benchmark import timer  # waits for a GPU, which computes on while Python goes ahead
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # `python extras/reproduce.py` alone would look for modules in extras/
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # alone, it would look for modules in extras/
 
 import train
 from data import load_splits, load_task
@@ -46,7 +44,7 @@ SECONDS = 30  # that training steps are measured
 
 def plan(given, hours, gpus):
     """Say what it will take -> the options that follow from it, and what was measured."""
-    options, sizes = train_options.with_preset(given)
+    options, sizes = train_options.with_preset({**given, "grow_M_max": 0.0})  # M_max in full, as at the end
     task = load_task(options.task, options.data, **train_options.task_keywords(options))
     splits, processes = load_splits(task, *train.puzzles(options)), Processes(choose_device(options.device))
     steps = train_options.optimiser_steps(options, len(splits["train"]), processes)
@@ -56,7 +54,6 @@ def plan(given, hours, gpus):
     segments = answers * config.M_max / options.batch_size  # at most, and each is less work than in training
     print(f"measuring training steps for {SECONDS} s, once they are compiled", flush=True)
     options.batch_size //= gpus  # the share of each; what they tell each other is not measured
-    options.grow_M_max = 0.0  # M_max in full, as at the end
     run, taken = train.Run(options, config, task, splits["train"], processes), []
     if train_options.compiles(options, 10**9, processes.device):
         train.compile_model(run.model, 10**9)
@@ -72,9 +69,8 @@ def plan(given, hours, gpus):
         steps = max(1, min(steps, int(0.9 * 3600 * hours / seconds)))
     print(f"{steps} steps of {seconds:.3f} s: {steps * seconds / 3600:.2f} h; evaluation: at most "
           f"{segments * seconds / 3600:.2f} h; memory (of each GPU): {memory / 2**30:.1f} GiB", flush=True)
-    warmup, every = min(options.warmup, steps // 10), -(-steps // 20)
-    return {"words": f"--steps {steps} --warmup {warmup} --eval-every {every}".split(),
-            "seconds_per_step": seconds, "bytes": memory}
+    words = f"--steps {steps} --warmup {min(options.warmup, steps // 10)} --eval-every {-(-steps // 20)}"
+    return {"words": words.split(), "seconds_per_step": seconds, "bytes": memory}
 
 
 def stages(task, words, device, out):
@@ -136,14 +132,13 @@ def main(argv=None):
     for name, claim, script, words, folder in stages(ours.task, words + table["plan"]["words"], device, out):
         if name in table["rows"]:
             continue
-        start, metrics, several = time.time(), folder / "metrics.csv", gpus > 1 and script is train
+        start, metrics, several = timer(), folder / "metrics.csv", gpus > 1 and script is train
         resumed = [*words, *(["--resume", str(folder)] if (folder / "last.pt").exists() else [])]
-        torchrun = [*TORCHRUN, str(gpus), script.__file__, *resumed]
-        if status := subprocess.call(torchrun) if several else script.main(resumed):
+        torchrun = [*TORCHRUN, str(gpus), script.__file__, *resumed]  # lives on at Ctrl-C, to end its workers
+        if status := subprocess.Popen(torchrun).wait() if several else script.main(resumed):
             return status
-        seconds = time.time() - start
-        if metrics.exists():  # it counts all of the training, however often it was stopped
-            seconds = float(metrics.read_text().splitlines()[-1].split(",")[1])
+        trained = metrics.exists() and metrics.read_text().splitlines()[-1].split(",")[1]  # before a stop too
+        seconds = float(trained or timer() - start)
         command = f"{launcher if several else 'python'} {script.__name__}.py {shlex.join(words)}"
         table["rows"][name] = {"paper": claim, "here": found(name, folder), "hardware": hardware,
                                "time": f"{seconds / 60:.1f} min", "command": command}
