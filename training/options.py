@@ -93,10 +93,6 @@ def exit_status(command, *arguments):
 PAPER_ARC = {"size": 30, "weight_decay": 0.1, "puzzle_lr": 1e-2, "puzzle_weight_decay": 0.1,
              "epochs": 100_000, "save_every": 5000}  # a checkpoint holds gigabytes of puzzle embedding
 
-# The recipe with which everything but mazes was measured (results/README.md), kept until it is measured anew.
-ADAM_ATAN2 = {"optimizer": "adam_atan2", "lr": 1.5e-3, "q_weight": 0.5, "grow_M_max": 0.9, "batch_size": 64,
-              "eval_every": 500, "save_every": 500}
-
 # What a preset changes in the defaults above and in HRMConfig's. "paper" is what the paper and its code say.
 PRESETS = {
     "paper": {
@@ -117,9 +113,10 @@ PRESETS = {
             "steps": 3600,
         },
         "maze": {"size": 9, "train_size": 20_000},
-        "sudoku": {**ADAM_ATAN2, "size": 6, "steps": 6000},
-        "arc1": {**ADAM_ATAN2, "size": 6, "task_options": "augmentations=60 training=false", "M_max": 4,
-                 "puzzle_lr": 3e-2, "steps": 4500},
+        "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "confidence": 0.98,
+                   "eval_every": 500, "steps": 6000},
+        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,
+                 "batch_size": 64, "eval_every": 500, "steps": 4500},
     },
 }
 PRESETS["auto"] = PRESETS["cpu"] = PRESETS["small"]  # cpu: its name in earlier versions

@@ -332,7 +332,7 @@ def test_draw_a_maze_think_and_go_back(browser):
     assert browser.text("#where") == "segment 1, update 1"
     bars = browser.run("return [...document.querySelectorAll('#odds i')].map(bar => bar.style.width)")
     odds = [float(width.removesuffix("%")) for width in bars]
-    assert sum(odds) == pytest.approx(100, abs=0.1) and len(odds) == 5
+    assert 99 < sum(odds) < 100.1 and len(odds) == 5  # PAD, the sixth symbol, has no bar
 
 
 @in_browser
