@@ -265,7 +265,7 @@ CASES = [
     ),
     ("eval's out is a file", [*EVAL, "--out", "file"], "cannot write file/eval.json", "choose another --out"),
     ("a run is there", [*TINY, "--out", "run"], "run already holds a run", "--resume run"),
-    ("resume with another rate", ["--resume", "run", "--lr", "0.1"], "--lr 0.1", "0.0015", "leave it out"),
+    ("resume with another rate", ["--resume", "run", "--lr", "0.1"], "--lr 0.1", "0.003", "leave it out"),
     (
         "resume with another width",
         ["--resume", "run", "--hidden-size", "32"],
