@@ -73,12 +73,23 @@ class Log:
 
     @contextmanager
     def doing(self, what):
-        """Say what takes time in place of training steps; it does not count in the time left."""
-        began = time.time()
+        """Say what takes time in place of training steps, and keep the bar's clock going meanwhile."""
+        began, done = time.time(), threading.Event()
+
+        def tick():
+            while not done.wait(1):
+                self.bar.refresh()
+
+        ticking = threading.Thread(target=tick, daemon=True)
         self.bar.set_description_str(f"{self.run.options.task}, {what}")
-        yield
-        self.bar.set_description_str(self.run.options.task)
-        self.pause += time.time() - began
+        ticking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticking.join()
+            self.pause += time.time() - began
+            self.bar.set_description_str(self.run.options.task)
 
     def validated(self, result, boards):
         """Show a result of `evaluate` (train.py); `boards`: answers drawn in characters."""
