@@ -1,12 +1,10 @@
-"""The paper's figures, one command each, and what later work asked of the model.
+"""The paper's figures, one command each.
 
     python analyze.py depth                                                              # fig. 2
     python analyze.py convergence --checkpoint HRM.pt RECURRENT.pt TRANSFORMER.pt        # fig. 3
     python analyze.py halting --checkpoint checkpoints/maze-9x9.pt                       # fig. 5
     python analyze.py steps --checkpoint checkpoints/maze-9x9.pt --puzzle my_maze.txt    # fig. 7
     python analyze.py participation-ratio --checkpoint checkpoints/sudoku-6x6.pt         # fig. 8
-    python analyze.py fixed-point --checkpoint checkpoints/sudoku-6x6.pt     # Ren & Liu, arXiv 2601.10679
-    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt      # votes and noise, extras/vote.py
 
 Each writes a PNG and the numbers behind it as JSON, and is two functions in a file of the folder analysis/:
 one that measures and returns numbers, and plot_... that makes a figure of them. The states that they look at
@@ -19,13 +17,12 @@ from pathlib import Path
 
 import matplotlib
 
+import train
 from analysis.convergence import convergence, plot_convergence
-from analysis.depth import SCALES, depth, plot_depth
+from analysis.depth import depth, plot_depth
 from analysis.dimensions import participation_ratios, plot_participation_ratios
-from analysis.fixed_point import fixed_point, plot_fixed_point
 from analysis.halting import halting, plot_halting
 from analysis.steps import animate, follow, parse_puzzle, play, plot_steps
-from analysis.strategies import plot_strategies, strategies
 from data import to_tensors
 from training.checkpoints import kept_test, load_model
 from training.files import UserError, write, write_text
@@ -38,8 +35,6 @@ COMMANDS = {  # what each shows, and how many of the test puzzles, if --puzzles 
     "participation-ratio": ("how many dimensions do the states fill? (fig. 8)", 100),
     "steps": ("what would the model answer after each update? (fig. 7)", None),
     "halting": ("does it think longer about harder puzzles, what does that save? (fig. 5)", 1000),
-    "fixed-point": ("does a solved board stay solved? (Ren & Liu, arXiv 2601.10679)", 200),
-    "strategies": ("what do votes, noise and longer thinking buy? (extras/vote.py)", 500),
     "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
 }
 STYLE = {"axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "legend.frameon": False}
@@ -53,14 +48,6 @@ def measure(args, models, task, split, confidence):
     if args.command == "halting":
         numbers = halting(model, split, segments, confidence, task)
         return numbers, plot_halting(numbers, task.unit)
-    if args.command == "fixed-point":
-        numbers = fixed_point(model, split, segments, confidence, task)
-        return numbers, plot_fixed_point(numbers)
-    if args.command == "strategies":
-        if args.votes > 1 and task.view(1, 1) is None:
-            raise UserError(f"task {task.name} has no symmetries for --votes {args.votes}; pass --votes 1")
-        table = strategies(model, task, split, confidence, args.votes)
-        return {"strategies": table}, plot_strategies(table, f"{args.name}: {len(split)} puzzles")
     inputs, _, puzzle_ids = to_tensors(split, next(model.parameters()).device)
     if args.command == "participation-ratio":
         numbers = participation_ratios(model, inputs, puzzle_ids, segments)
@@ -129,7 +116,6 @@ def parse(argv):
         add = commands.add_parser(name, help=shows, description=shows).add_argument
         add("--out", default="runs/analysis", help="folder for the figure and its numbers [%(default)s]")
         if name == "depth":
-            add("--scale", default="cpu", choices=SCALES, help="which grid of models [%(default)s]")
             continue
         several = "+" if name == "convergence" else 1
         add("--checkpoint", required=True, nargs=several, help="what train.py wrote")
@@ -139,10 +125,7 @@ def parse(argv):
         add("--device", default="auto", choices=DEVICES, help="auto: CUDA or CPU [%(default)s]")
         if name != "steps":
             add("--puzzles", type=whole(1), default=puzzles, help="test puzzles [%(default)s]")
-        if name == "strategies":
-            add("--votes", type=whole(1), default=16, help="most votes per puzzle [%(default)s]")
-        else:
-            add("--max-segments", type=whole(1), help="segments per puzzle, if not the usual number")
+        add("--max-segments", type=whole(1), help="segments per puzzle, if not the usual number")
         if name == "steps":
             add("--puzzle", help="your own: all characters in a row, or a text file")
             add("--index", type=whole(0), default=0, help="without --puzzle: which of the test puzzles")
@@ -154,7 +137,7 @@ def run(argv):
     matplotlib.use("Agg")  # no screen is needed
     matplotlib.rcParams.update(STYLE)
     if args.command == "depth":
-        args.name, numbers = args.scale, depth(f"runs/depth-{args.scale}", args.scale)
+        args.name, numbers = "sudoku-6x6", depth(train.main, "runs/depth")
         figure = plot_depth(numbers)
     else:
         numbers, figure = measure(args, *load(args))

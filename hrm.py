@@ -24,7 +24,7 @@ from einops import rearrange
 
 IGNORE = -100  # label of a token that the loss leaves out
 CHOICES = {
-    "model": ("hrm", "recurrent", "transformer", "trm"),  # the others are in extras/baselines.py
+    "model": ("hrm", "recurrent", "transformer", "prenorm", "trm"),  # the others: extras/baselines.py
     "positions": ("rope", "learned", "rope2d", "rope2d+learned"),  # the 2-D ones are ours, for small models
     "halting": ("q", "bce"),  # halt and continue values, as in the paper; or the halt value alone (as in TRM)
     "token_loss": ("stablemax", "softmax"),  # softmax is the paper's choice for Sudoku-Extreme-Full

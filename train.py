@@ -270,7 +270,7 @@ def report(models, task, split, out, processes, path, **thinking):
 def train_command(given, processes):
     """Begin a run, or go on with one, and evaluate what it found -> exit status."""
     if "resume" in given:
-        out, checkpoint, options, task, config = to_resume(given)
+        out, checkpoint, options, task, sizes = to_resume(given)
     else:
         checkpoint, (options, sizes) = None, with_preset(given)
         build(HRMConfig, seq_len=(options.size or 9) ** 2, **sizes)  # refused before the puzzles are made
@@ -281,12 +281,7 @@ def train_command(given, processes):
                             f"or begin another: --out FOLDER")
         task = load_task(options.task, options.data, **task_keywords(options))
     options.votes = task.check_votes(given, 1, options.votes, options.noise, options.views)
-    splits = load_splits(task, *puzzles(options), progress=processes.rank == 0)
-    if checkpoint is None:
-        config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
-                       num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
-    steps = optimiser_steps(options, len(splits["train"]), processes)
-    run = Run(options, config, task, splits["train"], processes)
+    run, splits, steps = begin(options, sizes, task, processes)
     if options.data is None and not task.load:
         rows = {name: torch.from_numpy(getattr(splits["test"], name)) for name in ("inputs", "labels")}
         run.test = {"puzzles": list(puzzles(options)), **rows}
@@ -298,6 +293,15 @@ def train_command(given, processes):
             run.restore(checkpoint)
     with processes.alone_in(out):
         return to_the_end(run, task, splits, out, steps)
+
+
+def begin(options, sizes, task, processes):
+    """Options and model sizes -> a Run that has done nothing yet, its puzzles, and the steps it will take."""
+    splits = load_splits(task, *puzzles(options), progress=processes.rank == 0)
+    config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
+                   num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
+    steps = optimiser_steps(options, len(splits["train"]), processes)
+    return Run(options, config, task, splits["train"], processes), splits, steps
 
 
 def to_the_end(run, task, splits, out, steps):

@@ -5,10 +5,12 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from analysis.states import COLOURS, pca, record, residuals
+from extras.baselines import Transformer
 from puzzles.task import GREY
 
 NAMES = {"hrm": ("HRM", "update of L"), "recurrent": ("recurrent network", "update"),
-         "transformer": ("Transformer", "layer"), "trm": ("TRM", "update of L")}  # and what is counted
+         "transformer": ("Transformer", "layer"), "prenorm": ("Pre-Norm Transformer", "layer"),
+         "trm": ("TRM", "update of L")}  # and what is counted
 
 
 def convergence(model, inputs, puzzle_ids=None, segments=None):
@@ -18,7 +20,7 @@ def convergence(model, inputs, puzzle_ids=None, segments=None):
     Returns {"model", "puzzles", "updates_per_segment", "z_H": …, "z_L": …}; for each state "update"
     (updates,), counted in updates of L; "mean", "low" and "high" (updates,) of the residual over the puzzles
     (10 and 90 %); "pca" (updates, 2) and "explained" (2,). Models without L have no "z_L"."""
-    if model.config.model == "transformer":  # it answers in one pass, whatever the others take
+    if isinstance(model, Transformer):  # it answers in one pass, whatever the others take
         segments = 1
     trajectory, numbers = record(model, inputs, puzzle_ids, segments), {}
     for name, initial in zip(("z_H", "z_L"), trajectory.initial):

@@ -1,7 +1,6 @@
 """Does depth help, and does width? HRM, the recurrent network and the Transformer in many sizes (fig. 2).
 
-`--scale cpu`: 4x4 Sudoku on two CPU cores; `gpu`: the shipped 9x9 Sudokus, up to 1024 wide. All runs have the
-same data, loop and number of optimiser steps.
+6x6 Sudoku on two CPU cores; all runs have the same data, loop and number of optimiser steps.
 """
 
 import json
@@ -11,37 +10,37 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from extras.sweep import finish
 from puzzles.task import BLUE, GREY, VERMILLION
+from training.files import UserError
 from training.log import interval
 
-SCALES = {
-    "cpu": {
-        "options": "--task sudoku --size 4 --preset small --steps 400 --batch-size 64 --eval-every 400 "
-                   "--save-every 200 --ema 0 --grow-M-max 0.5 --no-halt --val-size 200 "
-                   "--optimizer adam_atan2 --q-weight 0.5 --lr 1.5e-3",
-        "head_size": 16, "width": 32, "layers": 4,
-        "widths": (16, 32, 64, 128), "depths": (2, 4, 8, 16), "segments": (1, 2, 4, 8)},
-    "gpu": {
-        "options": "--task sudoku --preset paper --epochs 10000 --batch-size 384 --lr 7e-5 --puzzle-lr 7e-5",
-        "head_size": 64, "width": 512, "layers": 8,
-        "widths": (256, 512, 768, 1024), "depths": (4, 8, 16, 32), "segments": (1, 2, 4, 8, 16)},
-}
+OPTIONS = "--task sudoku --preset small --steps 3000 --eval-every 1000 --no-halt"
+WIDTH, LAYERS = 32, 4
 STYLES = {"transformer": ("s-", GREY, "Transformer"), "recurrent": ("^-", BLUE, "recurrent network"),
           "hrm": ("o-", VERMILLION, "HRM")}
 
 
-def grid(options, head_size, width, layers, widths, depths, segments):
+def grid():
     """{name: options of train.py}. A Transformer takes more width, then more layers; HRM and the recurrent
     network keep both, and so their parameters, and take more segments, to answer after the last."""
-    models = [("transformer", other, layers, 1) for other in widths]
-    models += [("transformer", width, other, 1) for other in depths]
-    models += [(model, width, layers, M_max) for model in ("recurrent", "hrm") for M_max in segments]
+    models = [("transformer", width, LAYERS, 1) for width in (16, 32, 64, 128)]
+    models += [("transformer", WIDTH, layers, 1) for layers in (2, 4, 8, 16)]
+    models += [(model, WIDTH, LAYERS, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)]
     return {f"{model}-{D}wide-{n}layers-M{M_max}":
-            f"{options} --model {model} --hidden-size {D} --puzzle-emb-ndim {D} "
-            f"--num-heads {max(1, D // head_size)} --M-max {M_max} "
-            f"--H-layers {n - n // 2} --L-layers {n // 2}"
+            f"{OPTIONS} --model {model} --hidden-size {D} --puzzle-emb-ndim {D} --num-heads {D // 16} "
+            f"--M-max {M_max} --H-layers {n - n // 2} --L-layers {n // 2}"
             for model, D, n, M_max in models}
+
+
+def finish(train, out, options):
+    """`train.py OPTIONS --out OUT` had ended, goes on, or begins -> what its eval.json holds. `train`: the
+    function `main` of train.py."""
+    if not (out / "eval.json").exists():
+        interrupted = (out / "last.pt").exists()
+        words = ["--resume", str(out)] if interrupted else [*options.split(), "--out", str(out)]
+        if train(["-q", *words]):
+            raise UserError(f"the run in {out} failed, as said above; to begin it again, remove its folder")
+    return json.loads((out / "eval.json").read_text())
 
 
 def computed_layers(model):
@@ -51,20 +50,20 @@ def computed_layers(model):
     return model["M_max"] * per_segment[model["model"]]
 
 
-def depth(folder, scale="cpu"):
-    """Train what is missing of the grid, each run in a folder in `folder` -> {"scale", "runs": [...]}.
+def depth(train, folder):
+    """Train what is missing of the grid, each run in a folder in `folder` -> {"runs": [...]}.
     "layers" counts different ones, "computed" all, "n" test puzzles, "exact" is the share of them solved."""
     results = []
-    for name, options in tqdm(grid(**SCALES[scale]).items(), unit="run"):
+    for name, options in tqdm(grid().items(), unit="run"):
         out = Path(folder, name)
-        result = finish(out, options)
+        result = finish(train, out, options)
         config = json.loads((out / "config.json").read_text())
         model = config["model"]
         results.append({"name": name, "model": model["model"], "width": model["hidden_size"],
                         "M_max": model["M_max"], "layers": model["H_layers"] + model["L_layers"],
                         "computed": computed_layers(model), "steps": config["options"]["steps"],
                         "n": result["n"], "exact": result["exact"]})
-    return {"scale": scale, "runs": results}
+    return {"runs": results}
 
 
 def curve(ax, model, runs, key):
@@ -79,13 +78,12 @@ def curve(ax, model, runs, key):
 def plot_depth(numbers):
     """What `depth` returned -> figure: accuracy against width (Transformer), and against computed depth."""
     runs = numbers["runs"]
-    layers, width = runs[0]["layers"], runs[-1]["width"]  # a grid begins with widths and ends with depths
     figure, (wide, deep) = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True, width_ratios=(1, 1.4))
-    curve(wide, "transformer", [run for run in runs if run["layers"] == layers], "width")
+    curve(wide, "transformer", [run for run in runs if run["layers"] == LAYERS], "width")
     for model in STYLES:
-        curve(deep, model, [run for run in runs if run["width"] == width], "computed")
-    wide.set(xlabel=f"width D ({layers} layers)", ylabel="puzzles solved exactly", ylim=(-0.02, 1.02))
-    deep.set(xlabel=f"layers computed for one answer ({width} wide)")
+        curve(deep, model, [run for run in runs if run["width"] == WIDTH], "computed")
+    wide.set(xlabel=f"width D ({LAYERS} layers)", ylabel="puzzles solved exactly", ylim=(-0.02, 1.02))
+    deep.set(xlabel=f"layers computed for one answer ({WIDTH} wide)")
     for ax in (wide, deep):
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")

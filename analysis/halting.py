@@ -29,15 +29,12 @@ class Answers:
     q_continue: torch.Tensor
 
 
-def think_on(model, split, segments, task=Task(), shown=None):
-    """Every puzzle of a split thinks for `segments` segments, halting or not -> Answers. `shown` (n, S): what
-    the model sees in place of the puzzles."""
+def think_on(model, split, segments, task=Task()):
+    """Every puzzle of a split thinks for `segments` segments, halting or not -> Answers."""
     parts, device = [], next(model.parameters()).device
     for start in tqdm(range(0, len(split), BATCH), "thinking", leave=False):
         part = split[start : start + BATCH]
         inputs, _, puzzle_ids = to_tensors(part, device)
-        if shown is not None:
-            inputs = torch.from_numpy(shown[start : start + BATCH].astype(np.int64)).to(device)
         thinking, rows = Thinking(model, inputs, puzzle_ids), []
         for _ in range(segments):
             logits, q_halt, q_continue = thinking.segment()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 
+from extras.baselines import Transformer
 from hrm import Thinking
 from puzzles.task import BLUE, VERMILLION
 
@@ -30,12 +31,6 @@ class Trajectory:
     logits: torch.Tensor  # (segments, B, S, V): what each segment answers
     q_halt: torch.Tensor  # (segments, B): σ(q_halt) is the model's own chance that this answer is right
 
-    @property
-    def z_H_of_segments(self):
-        """z_H at the end of each segment: (segments, B, P+S, D)."""
-        updates = len(self.z_H) // len(self.logits)
-        return self.z_H[updates - 1 :: updates]
-
 
 @torch.no_grad()
 def record(model, inputs, puzzle_ids=None, segments=None):
@@ -44,7 +39,7 @@ def record(model, inputs, puzzle_ids=None, segments=None):
     thinking, H_states, L_states = Thinking(model, inputs, puzzle_ids), [], []
     initial = thinking.z
     watched = [(model.H, H_states)]
-    if model.config.model == "transformer":
+    if isinstance(model, Transformer):
         initial = initial[0] + model.input_network(inputs, thinking.vectors), initial[1]
         watched = [(block, H_states) for block in model.H.blocks]
     elif model.L not in (None, model.H):

@@ -2,6 +2,7 @@
 
     python train.py --task sudoku --model recurrent      # one module in place of two
     python train.py --task sudoku --model transformer    # the same layers once: "direct prediction"
+    python train.py --task sudoku --model prenorm        # that too, with the norm before each sublayer
     python train.py --task sudoku --model trm            # one small network in both roles
 
 A Transformer *in* HRM's outer loop (deep supervision, ACT), which the ARC Prize found nearly as good as HRM,
@@ -9,8 +10,9 @@ is `--model recurrent --H-cycles 1 --L-cycles 1`: one pass through all layers pe
 """
 
 import torch
+from torch import nn
 
-from hrm import HRM, ReasoningModule
+from hrm import HRM, Block, ReasoningModule, rms_norm
 
 
 class Recurrent(HRM):
@@ -45,6 +47,26 @@ class Transformer(Recurrent):
         super().__init__(config)
 
 
+class PreNormBlock(Block):
+    """The norm comes before attention and MLP, and not after: the sum h grows from layer to layer."""
+
+    def forward(self, h, rope):
+        h = h + self.attention(rms_norm(h, self.eps), rope)
+        return h + self.mlp(rms_norm(h, self.eps))
+
+
+class PreNorm(Transformer):
+    """The Transformer as most are built today; a last norm comes before the heads."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.H.blocks = nn.ModuleList(PreNormBlock(config) for _ in self.H.blocks)
+
+    def think(self, *arguments):
+        z, z_L = super().think(*arguments)
+        return rms_norm(z, self.config.norm_eps), z_L
+
+
 class TRM(HRM):
     """Tiny Recursive Model (Jolicoeur-Martineau 2025, arXiv 2510.04871): one network, of L_layers, is both L
     and H, and the gradient goes through the whole last cycle, T updates of L and one of H, in place of one
@@ -58,4 +80,4 @@ class TRM(HRM):
         self.gradient_steps = config.L_cycles
 
 
-MODELS = {"recurrent": Recurrent, "transformer": Transformer, "trm": TRM}
+MODELS = {"recurrent": Recurrent, "transformer": Transformer, "prenorm": PreNorm, "trm": TRM}

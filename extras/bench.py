@@ -1,8 +1,7 @@
 """How fast is it here, how close to what the machine can do, and where does the time go?
 
-    python extras/bench.py                                       # a training step of the preset
-    python extras/bench.py --compare                             # in turns with the same step, not compiled
-    python extras/bench.py --checkpoint checkpoints/maze-9x9.pt  # inference: what does halting save?
+    python extras/bench.py               # a training step of the preset
+    python extras/bench.py --compare     # in turns with the same step, not compiled
 
 All options of train.py work here too. A step is measured by the large matrix product, as nearly all of a
 Transformer's work is in products: FLOPs of the step / (time × the product's FLOPs per second). Ratios are
@@ -22,11 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
-from data import load_splits, load_task
-from hrm import HRMConfig, Slots, act_step
-from train import Run, compile_model, evaluate, lr_scale, offers, puzzles, update
+from data import load_task
+from hrm import Slots, act_step
+from train import Run, begin, compile_model, lr_scale, offers, update
 from training import options as train_options
-from training.checkpoints import build, kept_test, load_model, make_model
+from training.checkpoints import make_model
 from training.processes import Processes, choose_device
 
 FOREVER = 10**9  # steps: the learning rate and M_max stay as they are
@@ -74,16 +73,12 @@ def make_runs(given, device, compare):
     """{"compiled" or "eager": Run} of the options given, both with `compare`; the task; training puzzles."""
     options, sizes = train_options.with_preset(given)
     options.grow_M_max = 0.0  # M_max at its full value, as at the end of a run
-    processes = Processes(device)
+    options.train_size, options.val_size, options.test_size = min(options.train_size or 1000, 1000), 1, 1
     task = load_task(options.task, options.data, **train_options.task_keywords(options))
-    n = min(options.train_size or 1000, 1000)
-    splits = load_splits(task, options.data, n, 1, 1, options.seed, cache=None)
-    train_options.optimiser_steps(options, len(splits["train"]), processes)  # refuses what cannot be trained
-    config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
-                   num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
+    first, splits, _ = begin(options, sizes, task, Processes(device))
     compiles = train_options.compiles(options, 1000, device)
     names = ["compiled", "eager"] if compare else ["compiled" if compiles else "eager"]
-    runs = {name: Run(options, config, task, splits["train"], processes) for name in names}
+    runs = {name: Run(options, first.config, task, splits["train"], first.processes) for name in names}
     if "compiled" in runs:
         compile_model(runs["compiled"].model, options.steps or FOREVER)
     return runs, task, splits["train"]
@@ -128,36 +123,13 @@ def bench_training(given, device, rounds, compare):
         print(f"three steps, {name}:\n{table}")
 
 
-def bench_inference(path, given, device, rounds):
-    """Puzzles per second with halting, after which a puzzle leaves the batch, and with always M_max."""
-    model, task, trained = load_model(path, given.get("task"))
-    known = {name: value for name, value in {**trained, **given}.items() if name in train_options.OPTIONS}
-    options = train_options.Options(**known)
-    split, model = kept_test(path, task, puzzles(options)), model.to(device)
-    ways = {"with halting": {"confidence": options.confidence}, "always M_max": {"halt": False}}
-    rows = [[evaluate([model], task, split, **way) for way in ways.values()] for _ in range(rounds)]
-    print(f"{len(split)} test puzzles of {path}, halting {model.config.halting}, "
-          f"confidence {options.confidence}")
-    for name, results in zip(ways, zip(*rows)):
-        per_second = median(result["puzzles_per_s"] for result in results)
-        print(f"{name:<12} {per_second:8.1f} puzzles/s  exact {results[0]['exact']:.4f}  "
-              f"segments {results[0]['segments']:.2f}")
-    gain = median(halted["puzzles_per_s"] / always["puzzles_per_s"] for halted, always in rows)
-    print(f"halting makes it {gain:.2f} times as fast")
-
-
 def main(argv=None):
     parser = train_options.Parser("extras/bench.py", __doc__)
     parser.add_argument("--rounds", type=train_options.whole(2), default=30, help="median of so many [30]")
     parser.add_argument("--compare", action="store_true", help="also the same step not compiled, in turns")
-    parser.add_argument("--checkpoint", help="inference with this checkpoint instead, on its test puzzles")
     ours, others = parser.parse_known_args(argv)
     given = train_options.parse(others, "", "extras/bench.py")
-    device = choose_device(given.get("device", "auto"))
-    if ours.checkpoint:
-        bench_inference(ours.checkpoint, given, device, ours.rounds)
-    else:
-        bench_training(given, device, ours.rounds, ours.compare)
+    bench_training(given, choose_device(given.get("device", "auto")), ours.rounds, ours.compare)
 
 
 if __name__ == "__main__":

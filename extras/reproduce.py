@@ -22,10 +22,8 @@ from torch.utils.benchmark import timer  # waits for a GPU, which computes on wh
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # alone, it would look for modules in extras/
 
 import train
-from data import load_splits, load_task
-from hrm import HRMConfig
+from data import load_task
 from training import options as train_options
-from training.checkpoints import build
 from training.files import UserError, write_text
 from training.log import interval
 from training.processes import Processes, choose_device
@@ -46,16 +44,13 @@ def plan(given, hours, gpus):
     """Say what it will take -> the options that follow from it, and what was measured."""
     options, sizes = train_options.with_preset({**given, "grow_M_max": 0.0})  # M_max in full, as at the end
     task = load_task(options.task, options.data, **train_options.task_keywords(options))
-    splits, processes = load_splits(task, *train.puzzles(options)), Processes(choose_device(options.device))
-    steps = train_options.optimiser_steps(options, len(splits["train"]), processes)
-    config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
-                   num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
+    run, splits, steps = train.begin(options, sizes, task, Processes(choose_device(options.device)))
     answers = len(splits["test"]) * (task.augmentations + 2 if task.report else 1 + 8 + 10)
-    segments = answers * config.M_max / options.batch_size  # at most, and each is less work than in training
+    segments = answers * run.config.M_max / options.batch_size  # at most; each is less work than in training
     print(f"measuring training steps for {SECONDS} s, once they are compiled", flush=True)
     options.batch_size //= gpus  # the share of each; what they tell each other is not measured
-    run, taken = train.Run(options, config, task, splits["train"], processes), []
-    if train_options.compiles(options, 10**9, processes.device):
+    run, taken = train.Run(options, run.config, task, splits["train"], run.processes), []
+    if train_options.compiles(options, 10**9, run.processes.device):
         train.compile_model(run.model, 10**9)
     for _, M_max, micro_batches in train.offers(task, splits["train"], run, 10**9):
         start = timer()

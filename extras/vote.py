@@ -3,7 +3,6 @@
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16             # 16 symmetric views of a puzzle
     python train.py --eval checkpoints/sudoku-6x6.pt --votes 16 --no-views --noise 0.5       # with noise
     python train.py --eval seed0/best.pt seed1/best.pt seed2/best.pt        # an ensemble of checkpoints
-    python analyze.py strategies --checkpoint checkpoints/sudoku-6x6.pt     # what it brings, what it costs
 
 HRM often fails on one view of a puzzle and solves another, with its digits renamed or its rows swapped: Ren &
 Liu (arXiv 2601.10679) took Sudoku-Extreme from 54.5 % to 96.9 % by votes over views and checkpoints, with
@@ -12,7 +11,6 @@ arXiv 2605.19943: 87.4 to 98.75 %).
 """
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,28 +19,18 @@ from hrm import Solution, solve
 from puzzles.task import hash_rows, transform, undo
 
 
-@dataclass
-class Proposals:
-    """K answers to each of n puzzles, in the order in which they were made."""
-    answers: np.ndarray  # (K, n, S) uint8, as answers to the puzzle itself, whatever view it was seen in
-    q_halt: np.ndarray  # (K, n) float32, -inf where no answer was asked for
-    valid: np.ndarray  # (K, n) bool: keeps the rules; False where the task cannot tell
-    segments: np.ndarray  # (K, n)
-
-
-def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, until_valid=False,
-            noise_seed=0, **thinking):
-    """`votes` answers by each of the models to puzzles (n, S) uint8 -> Proposals.
+def vote(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=True, noise_seed=0, **thinking):
+    """Answer puzzles (n, S) uint8 with a list of models, `votes` times each -> Solution on the CPU.
 
     Vote 0 is the puzzle as it is; the others are symmetric views (`views`), thought about with Gaussian noise
-    of standard deviation `noise` on the states after each segment. `until_valid`: a puzzle with an answer
-    that keeps the rules needs no further ones. `thinking` goes to `solve`."""
-    n, device = len(inputs), next(models[0].parameters()).device
+    of standard deviation `noise` on the states after each segment; `thinking` goes to `solve`. The first
+    answer that keeps the rules ends a puzzle's search, so easy puzzles cost no more than without votes.
+    segments (n,) counts those of all proposals together."""
+    n, K, device = len(inputs), votes * len(models), next(models[0].parameters()).device
     puzzle_ids = np.zeros(n, np.int64) if puzzle_ids is None else np.asarray(puzzle_ids)
-    K = votes * len(models)
-    made = Proposals(np.zeros((K, *inputs.shape), np.uint8), np.full((K, n), -np.inf, np.float32),
-                     np.zeros((K, n), bool), np.zeros((K, n), np.int64))
-    rows = np.arange(n)  # puzzles that still want answers
+    answers = np.zeros((K, *inputs.shape), np.uint8)  # to the puzzle itself, whatever view it was seen in
+    q_halt, valid = np.full((K, n), -np.inf, np.float32), np.zeros((K, n), bool)
+    segments, rows = np.zeros(n, np.int64), np.arange(n)  # rows: puzzles that still want answers
     generator = torch.Generator(device).manual_seed(noise_seed)
 
     def disturb(z):
@@ -54,27 +42,18 @@ def propose(models, task, inputs, puzzle_ids=None, votes=1, noise=0.0, views=Tru
         given = [torch.from_numpy(array.astype(np.int64)).to(device) for array in (seen, puzzle_ids[rows])]
         solution = solve(model, *given, after_segment=disturb if noise and v > 0 else None, **thinking)
         answer = solution.predictions.cpu().numpy().astype(np.uint8)
-        made.answers[k, rows] = answer if view is None else undo(answer, *view)
-        made.q_halt[k, rows] = solution.q_halt.float().cpu().numpy()
-        made.segments[k, rows] = solution.segments.cpu().numpy()
-        keeps = task.keeps_rules(inputs[rows], made.answers[k, rows])
+        answers[k, rows] = answer if view is None else undo(answer, *view)
+        q_halt[k, rows] = solution.q_halt.float().cpu().numpy()
+        segments[rows] += solution.segments.cpu().numpy()
+        keeps = task.keeps_rules(inputs[rows], answers[k, rows])  # None: the task cannot tell
         if keeps is not None:
-            made.valid[k, rows] = keeps
-            rows = rows[~keeps] if until_valid else rows
+            valid[k, rows] = keeps
+            rows = rows[~keeps]
         if not len(rows):
             break
-    return made
-
-
-def vote(models, task, inputs, puzzle_ids=None, **proposing):
-    """Answer puzzles (n, S) uint8 with a list of models -> Solution on the CPU.
-
-    `proposing`: keyword arguments of `propose`. The first answer that keeps the rules ends a puzzle's search,
-    so easy puzzles cost no more than without votes. segments (n,) counts those of all proposals together."""
-    made = propose(models, task, inputs, puzzle_ids, until_valid=True, **proposing)
-    best, each = best_of(made.answers, made.q_halt, made.valid), np.arange(len(inputs))
-    return Solution(torch.from_numpy(made.answers[best, each].astype(np.int64)),
-                    torch.from_numpy(made.segments.sum(axis=0)), torch.from_numpy(made.q_halt[best, each]))
+    best = best_of(answers, q_halt, valid), np.arange(n)
+    chosen = answers[best].astype(np.int64), segments, q_halt[best]
+    return Solution(*map(torch.from_numpy, chosen))
 
 
 def best_of(answers, q_halt, valid):

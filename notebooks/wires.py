@@ -4,7 +4,7 @@
 
 HRM with one update of each module per segment has two wires more than a Transformer in the outer loop:
 L reads its own old state, and H reads its own. Here are HRM as it is, with one of the two cut, and with a
-stronger input; all else is as in the runs of extras/sweep.py.
+stronger input; all else is as in the runs of what_matters.py.
 """
 
 import csv
@@ -51,7 +51,7 @@ TABLE = ROOT / "notebooks/data/wires.csv"
 def run(name, seed):
     """Train and test one model -> its row of the table."""
     import train
-    from extras.sweep import MATTERS
+    from notebooks.what_matters import MATTERS
 
     out, begun = ROOT / f"runs/wires/{name}-seed-{seed}", time.process_time()
     options = f"{MATTERS} --H-cycles 1 --L-cycles 1 --model {name} --seed {seed} --out {out}"

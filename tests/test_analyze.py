@@ -64,22 +64,6 @@ def folder(tmp_path_factory):
         ("steps", ["--puzzle", GIVEN], STEPS),
         ("steps", ["--index", "3", "--max-segments", "1"], STEPS),
         ("halting", [], {"puzzles", "M_max", "difficulty", "M", "act", "fixed"}),
-        (
-            "fixed-point",
-            ["--puzzles", "6"],
-            {
-                "puzzles",
-                "M_max",
-                "solved",
-                "after",
-                "still_right",
-                "moved",
-                "open",
-                "act",
-                "jumps",
-            },
-        ),
-        ("strategies", ["--puzzles", "6", "--votes", "2"], {"strategies"}),
     ],
 )
 def test_commands(folder, tmp_path, capsys, command, options, keys):
@@ -125,7 +109,6 @@ def test_several_models_and_one_that_is_not_hrm(folder, tmp_path):
             ["convergence", "--checkpoint", "hrm.pt", "maze.pt"],
             "maze.pt solves maze-5x5, but hrm.pt sudoku-4x4",
         ),
-        (["strategies", "--checkpoint", "hrm.pt", "--votes", "0"], "argument --votes: 0 must be"),
         (
             ["steps", "--checkpoint", "hrm.pt", "--puzzle", MAZE],
             "20 characters, not 16; the checkpoint solves",

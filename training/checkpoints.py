@@ -22,7 +22,7 @@ from data import load_splits, load_task, task_class
 from hrm import HRM, HRMConfig, swiglu_size
 from puzzles.task import Split
 from training.files import UserError
-from training.options import OPTIONS, RUNTIME, Options
+from training.options import OPTIONS, RUNTIME, SIZES, Options
 
 
 # ------------------------------------------------------------------------------------------------- our own
@@ -138,7 +138,7 @@ def kept_test(path, task, puzzles):
 
 
 def to_resume(given):
-    """What --resume goes on with: its folder, its checkpoint, options, task and config."""
+    """What --resume goes on with: its folder, its checkpoint, options, task and model sizes."""
     folder = Path(given["resume"])
     out, checkpoint = folder if folder.is_dir() else folder.parent, read_checkpoint(folder)
     if not {"slots", "options", "config", "task", "puzzles"} <= checkpoint.keys():
@@ -148,7 +148,7 @@ def to_resume(given):
     with fitting(folder):
         options = known(checkpoint["options"], OPTIONS, folder, "options")
         config = known(checkpoint["config"], [f.name for f in fields(HRMConfig)], folder, "sizes")
-        saved = {**options, **config}
+        saved, sizes = {**options, **config}, {name: config[name] for name in config.keys() & SIZES.keys()}
         for name, value in given.items():
             if name in RUNTIME or name == "data":  # it may have moved; what is in it is compared later
                 options[name] = value
@@ -156,7 +156,7 @@ def to_resume(given):
                 raise UserError(f"--{name.replace('_', '-')} {value} differs from the {saved.get(name)} of "
                                 f"the run in {folder}; leave it out, or begin another run with --out")
         task = task_of(folder, checkpoint["task"], given.get("task"))
-        return out, checkpoint, Options(**options), task, HRMConfig(**config)
+        return out, checkpoint, Options(**options), task, sizes
 
 
 # ---------------------------------------------------------------------------------------- the authors' own

@@ -123,7 +123,7 @@ PRESETS["auto"] = PRESETS["cpu"] = PRESETS["small"]  # cpu: its name in earlier 
 
 DEVICES = "auto", "cpu", "cuda", "mps"
 # A model that answers in one pass has nothing to repeat.
-MODEL_SIZES = {"transformer": {"H_cycles": 1, "L_cycles": 1, "M_max": 1}}
+MODEL_SIZES = dict.fromkeys(("transformer", "prenorm"), {"H_cycles": 1, "L_cycles": 1, "M_max": 1})
 
 
 # ------------------------------------------------------------------------------------------ those of train.py

@@ -9,9 +9,8 @@ from hrm import HRMConfig
 from training.options import parse, with_preset
 
 
-@pytest.mark.parametrize("scale", depth.SCALES)
-def test_every_run_has_options_that_fit(scale):
-    for options in depth.grid(**depth.SCALES[scale]).values():
+def test_every_run_has_options_that_fit():
+    for options in depth.grid().values():
         chosen, sizes = with_preset(parse(options.split(), ""))
         HRMConfig(seq_len=chosen.size**2, **sizes)
 
@@ -24,7 +23,7 @@ def test_layers_by_hand():
 
 
 def test_the_runs_become_a_figure(tmp_path, monkeypatch):
-    def finish(out, options):
+    def finish(_, out, options):
         """What train.py would leave behind, without training."""
         chosen, sizes = with_preset(parse(options.split(), ""))
         out.mkdir(parents=True)
@@ -33,7 +32,7 @@ def test_the_runs_become_a_figure(tmp_path, monkeypatch):
         return {"n": 100, "exact": sizes["hidden_size"] / 256}
 
     monkeypatch.setattr(depth, "finish", finish)
-    numbers = depth.depth(tmp_path, "cpu")
+    numbers = depth.depth(None, tmp_path)
     assert len(numbers["runs"]) == 4 + 4 - 1 + 4 + 4  # one Transformer stands in both panels
     widths = [run["width"] for run in numbers["runs"] if run["model"] == "transformer" and run["layers"] == 4]
     assert sorted(widths) == [16, 32, 64, 128]

@@ -33,8 +33,7 @@ def test_puzzles_in_batches_are_the_same_puzzles(monkeypatch, puzzles):
     monkeypatch.setattr(halting, "BATCH", 7)
     parts = halting.think_on(model, split, 3)
     torch.testing.assert_close(parts.q_halt, whole.q_halt)
-    shown = halting.think_on(model, split, 3, shown=split.inputs[::-1])
-    torch.testing.assert_close(shown.q_continue, whole.q_continue.flip(1))
+    torch.testing.assert_close(parts.q_continue, whole.q_continue)
 
 
 def scripted(right, q_halt):

@@ -67,7 +67,8 @@ def test_record_of_the_recurrent_network_and_the_transformer(make, inputs):
 def test_the_state_at_the_end_of_a_segment_is_what_is_answered_from(make, inputs, name):
     model = make(name, H_layers=2)
     trajectory = record(model, inputs, segments=3)
-    torch.testing.assert_close(model.head(trajectory.z_H_of_segments)[:, :, 1:], trajectory.logits)
+    last = trajectory.z_H.unflatten(0, (3, -1))[:, -1]
+    torch.testing.assert_close(model.head(last)[:, :, 1:], trajectory.logits)
 
 
 @pytest.mark.parametrize("k, D, rotated", [(1, 8, False), (5, 8, True), (40, 40, True)])

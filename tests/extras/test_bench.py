@@ -1,5 +1,4 @@
-"""extras/bench.py counts what it says it counts; training compiles once and computes the same; both ways to
-halt agree."""
+"""extras/bench.py counts what it says it counts; training compiles once and computes the same."""
 
 import re
 import shutil
@@ -14,7 +13,7 @@ from training.checkpoints import make_model
 from training.optimisers import AdamAtan2
 from training.options import exit_status
 
-MODELS = CHOICES["model"]
+MODELS, ONE_PASS = CHOICES["model"], ("transformer", "prenorm")
 
 
 def make(model="hrm", halting="q", **changes):
@@ -34,7 +33,7 @@ def make(model="hrm", halting="q", **changes):
         exploration=0,
         dtype="float32",
     )
-    if model == "transformer":
+    if model in ONE_PASS:
         sizes.update(H_cycles=1, L_cycles=1, M_max=1)
     config = HRMConfig(model=model, halting=halting, **{**sizes, **changes})
     torch.manual_seed(0)
@@ -60,6 +59,7 @@ def layers(config):
         "trm": (N * (T + 1) * L, (T + 1) * L),
         "recurrent": (N * T * (H + L), H + L),
         "transformer": (H + L, H + L),
+        "prenorm": (H + L, H + L),
     }[config.model]
 
 
@@ -92,7 +92,7 @@ def test_every_model_compiles_whole_and_only_once(name, halting):
     from torch._dynamo.testing import CompileCounter
 
     torch._dynamo.reset()
-    cycles = {} if name == "transformer" else {"H_cycles": 1, "L_cycles": 2}  # fewer: they take long to trace
+    cycles = {} if name in ONE_PASS else {"H_cycles": 1, "L_cycles": 2}  # fewer: they take long to trace
     model, batch = make(name, halting, L_layers=1, **cycles)
     counter, slots, graphs, halted = CompileCounter(), Slots.empty(model, *batch), [], set()
     model.compile(backend=counter, fullgraph=True)
@@ -102,9 +102,9 @@ def test_every_model_compiles_whole_and_only_once(name, halting):
         slots, _ = step(model, slots, batch)
         graphs.append(counter.frame_count)
         halted.add(int(slots.halted.sum()))
-    assert halted == ({5} if name == "transformer" else {0, 5})
+    assert halted == ({5} if name in ONE_PASS else {0, 5})
     assert len(set(graphs)) == 1
-    looks_ahead = halting == "q" and name != "transformer"  # in a graph of its own, without gradient
+    looks_ahead = halting == "q" and name not in ONE_PASS  # in a graph of its own, without gradient
     assert graphs[0] == 1 + looks_ahead
 
 
@@ -226,7 +226,6 @@ def test_a_run_of_it(capsys):
     [
         "--rounds 1",
         "--steeps 3",
-        "--checkpoint nowhere.pt",
         "--task nothing",
         "--model transformer --M-max 8",
     ],

@@ -84,6 +84,15 @@ def tiny(task, **changes):
     return model
 
 
+def proposals(monkeypatch, *arguments, **how):
+    """What `vote` lets `best_of` choose from (answers, q_halt, valid), and its Solution."""
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(voting, "best_of", lambda *made: seen.extend(made) or best_of(*made))
+        solution = vote(*arguments, **how)
+    return seen, solution
+
+
 def board_solver(model, inputs, puzzle_ids, **thinking):
     """Stands in for `solve`: the right answer of the 4x4 Sudoku that it is shown, whatever the view."""
     digits = np.maximum(inputs.numpy().astype(np.uint8), 1) - 1
@@ -96,8 +105,11 @@ def test_a_view_is_a_puzzle_and_its_answer_comes_back_in_place(monkeypatch):
     task = load_task("sudoku", size=4)
     inputs, labels = task.generate(200, np.random.default_rng(0))
     monkeypatch.setattr(voting, "solve", board_solver)
-    made = voting.propose([tiny(task)], task, inputs, votes=5)
-    assert (made.answers == labels).all() and (made.segments == 1).all()
+    monkeypatch.setattr(task, "keeps_rules", lambda *_: None)  # every vote is asked for
+    (answers, _, _), solution = proposals(monkeypatch, [tiny(task)], task, inputs, votes=5)
+    assert answers.shape[0] == 5 and (answers == labels).all() and (solution.segments == 5).all()
+    monkeypatch.undo()
+    monkeypatch.setattr(voting, "solve", board_solver)
     solution = vote([tiny(task)], task, inputs, votes=5)
     assert (solution.predictions.numpy() == labels).all()
     assert (solution.segments == 1).all()  # a valid answer ends the search
@@ -146,29 +158,31 @@ def test_one_vote_is_solve():
         torch.testing.assert_close(getattr(got, name), getattr(expected, name), check_dtype=False)
 
 
-def test_noise_is_seeded_and_spares_the_first_vote():
+def test_noise_is_seeded_and_spares_the_first_vote(monkeypatch):
     task = load_task("maze", size=7)
     inputs, _ = task.generate(20, np.random.default_rng(0))
+    monkeypatch.setattr(task, "keeps_rules", lambda *_: None)  # every vote is asked for
     models, shake = [tiny(task, M_max=4)], dict(votes=3, noise=2.0, views=False, halt=False)
-    first, again, other = (
-        voting.propose(models, task, inputs, noise_seed=seed, **shake) for seed in (0, 0, 1)
+    (answers, first, _), (same, again, _), (_, other, _) = (
+        proposals(monkeypatch, models, task, inputs, noise_seed=seed, **shake)[0] for seed in (0, 0, 1)
     )
-    plain = voting.propose(models, task, inputs, halt=False)
-    assert (first.q_halt == again.q_halt).all() and (first.answers == again.answers).all()
-    assert (first.q_halt[1:] != other.q_halt[1:]).any()
-    assert (first.q_halt[0] == plain.q_halt[0]).all() and (first.q_halt[1:] != plain.q_halt[0]).any()
-    assert (first.segments == plain.segments).all()
+    (_, plain, _), solution = proposals(monkeypatch, models, task, inputs, halt=False)
+    assert (first == again).all() and (answers == same).all()
+    assert (first[1:] != other[1:]).any()
+    assert (first[0] == plain[0]).all() and (first[1:] != plain[0]).any()
+    assert (solution.segments == 4).all()
 
 
-def test_an_ensemble_asks_every_model():
+def test_an_ensemble_asks_every_model(monkeypatch):
     task = load_task("sudoku", size=4)
     inputs, _ = task.generate(20, np.random.default_rng(0))
     one, two = tiny(task), tiny(task)
     with torch.no_grad():
         two.q_head.bias.fill_(50.0)
-    both = voting.propose([one, two], task, inputs, halt=False)
-    assert (both.q_halt[1] == voting.propose([two], task, inputs, halt=False).q_halt[0]).all()
-    assert (vote([one, two], task, inputs, halt=False).segments == 6).all()
+    (_, both, _), solution = proposals(monkeypatch, [one, two], task, inputs, halt=False)
+    (_, alone, _), _ = proposals(monkeypatch, [two], task, inputs, halt=False)
+    assert (both[1] == alone[0]).all()
+    assert (solution.segments == 6).all()
 
 
 SMALL = (

@@ -5,8 +5,10 @@ import shlex
 
 import pytest
 
-from extras import sweep
+import train
+from analysis.depth import finish
 from hrm import HRMConfig
+from notebooks import what_matters
 from training.files import UserError
 from training.options import parse, with_preset
 
@@ -18,43 +20,43 @@ TINY = (
 
 
 def test_every_run_has_options_that_fit():
-    assert len(sweep.RUNS) == 26
-    for options in sweep.RUNS.values():
+    assert len(what_matters.RUNS) == 26
+    for options in what_matters.RUNS.values():
         chosen, sizes = with_preset(parse(shlex.split(options), ""))
         HRMConfig(seq_len=chosen.size**2, **sizes)
 
 
-def test_the_table_knows_all_its_runs(capsys):
-    """notebooks/data/what_matters.csv holds every run of the grid, by its command: nothing would be trained
-    anew."""
-    sweep.main([])
+def test_the_table_knows_all_its_runs(capsys, monkeypatch):
+    """notebooks/data/what_matters.csv holds every run of the grid, by its command: none is trained anew."""
+    monkeypatch.setattr(what_matters, "finish", None)
+    what_matters.main([])
     assert "26 runs" in capsys.readouterr().out
 
 
-def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capfd):
+def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    begun, launch, finish = [], sweep.launch, sweep.finish
+    begun, main = [], train.main
 
     def watched(arguments):
-        begun.append(list(map(str, arguments)))
-        return launch(arguments)
+        begun.append(arguments)
+        return main(arguments)
 
-    def not_measured_again(out, options):
-        return finish(out, options) if "--eval" not in options else {"exact": 0.5}
+    def not_measured_again(*arguments):
+        return finish(*arguments) if "--eval" not in arguments[-1] else {"exact": 0.5}
 
-    monkeypatch.setattr(sweep, "launch", watched)
-    monkeypatch.setattr(sweep, "finish", not_measured_again)
+    monkeypatch.setattr(train, "main", watched)
+    monkeypatch.setattr(what_matters, "finish", not_measured_again)
     runs, table = {("HRM, tiny", 0): TINY}, tmp_path / "tiny.csv"
-    sweep.sweep(runs, table, tmp_path / "runs")
+    what_matters.sweep(runs, table, tmp_path / "runs")
     row = table.read_text().splitlines()[1]
     assert "HRM, tiny" in row and TINY in row and "0.5,0.5,0.5,0.5" in row
-    sweep.sweep(runs, table, tmp_path / "runs")
-    assert len(begun) == 1 and "0 of them new" in capfd.readouterr().out
+    what_matters.sweep(runs, table, tmp_path / "runs")
+    assert len(begun) == 1 and "0 of them new" in capsys.readouterr().out
     out = tmp_path / "runs/HRM-tiny-seed-0"
     assert json.loads((out / "config.json").read_text())["parameters"] > 0
     (out / "eval.json").unlink()  # as if it had been interrupted
-    finish(out, TINY)
-    assert begun[-1] == ["--resume", str(out)]
+    finish(watched, out, TINY)
+    assert begun[-1] == ["-q", "--resume", str(out)]
     with pytest.raises(UserError, match="wrong failed"):
-        finish(tmp_path / "wrong", "--task chess")
-    assert "chess" in capfd.readouterr().err
+        finish(main, tmp_path / "wrong", "--task chess")
+    assert "chess" in capsys.readouterr().err

@@ -1,25 +1,25 @@
-"""A grid of short runs, each trained by the command of train.py, in a process and a folder of its own.
+"""What in HRM matters: the grid of short runs behind notebook 06.
 
-    python extras/sweep.py    # what in HRM matters (notebook 06): the runs that its table lacks
+    python notebooks/what_matters.py    # the runs that notebooks/data/what_matters.csv lacks
 
 A run that has ended is kept, and one that was interrupted goes on, when the same command is given again.
-`python analyze.py depth` has a grid of its own.
 """
 
 import csv
 import io
 import json
-import os
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # `python extras/sweep.py` alone would look for modules in extras/
+sys.path.insert(0, str(ROOT))
 
-from training.files import UserError, write_text
+import train
+from analysis.depth import finish
+from training.files import write_text
 from training.options import Parser, exit_status
 
 # What in HRM does the work? Expected, and written down before the first run, after pilots with seed 0 (at
@@ -54,35 +54,17 @@ RUNS = {(name, seed): f"{MATTERS} {options}--seed {seed}"
 TABLE = ROOT / "notebooks/data/what_matters.csv"
 
 
-def launch(arguments):
-    """train.py in a process of its own -> its exit status."""
-    process = subprocess.Popen([sys.executable, ROOT / "train.py", "-q", *arguments])
-    try:
-        return process.wait()
-    finally:  # after Ctrl-C: it saves first, and does not mind if the terminal's Ctrl-C has reached it too
-        process.terminate()
-        process.wait()
-
-
-def finish(out, options):
-    """`train.py OPTIONS --out OUT` had ended, goes on, or begins -> what its eval.json holds."""
-    if not (out / "eval.json").exists():
-        interrupted = (out / "last.pt").exists()
-        if launch(["--resume", out] if interrupted else [*options.split(), "--out", out]):
-            raise UserError(f"the run in {out} failed, as said above; to begin it again, remove its folder")
-    return json.loads((out / "eval.json").read_text())
-
-
 def table_row(name, seed, options, out):
     """Finish a run, and measure it too when it always takes k segments."""
-    resumed, cpu = (out / "last.pt").exists(), sum(os.times()[2:4])  # of children
-    result = finish(out, options)
-    seconds = round(sum(os.times()[2:4]) - cpu)
+    resumed, begun = (out / "last.pt").exists(), time.process_time()
+    result = finish(train.main, out, options)
+    seconds = round(time.process_time() - begun)
     row = {"name": name, "seed": seed, "command": f"python train.py {options}",
            "parameters": json.loads((out / "config.json").read_text())["parameters"],
            **{key: round(result[key], 4) for key in ("n", "exact", "segments")}}
     for k in (1, 2, 4, 8):
-        fixed = finish(out / f"segments-{k}", f"--eval {result['checkpoint']} --max-segments {k} --no-halt")
+        asked = f"--eval {result['checkpoint']} --max-segments {k} --no-halt"
+        fixed = finish(train.main, out / f"segments-{k}", asked)
         row[f"exact_{k}"] = round(fixed["exact"], 4)
     return {**row, "cpu_seconds": "" if resumed else seconds}
 
@@ -104,7 +86,7 @@ def sweep(runs, table, folder):
 
 
 def main(argv=None):
-    Parser("extras/sweep.py", __doc__).parse_args(argv)
+    Parser("notebooks/what_matters.py", __doc__).parse_args(argv)
     sweep(RUNS, TABLE, Path("runs/what-matters"))
 
 
