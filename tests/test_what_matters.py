@@ -20,7 +20,7 @@ TINY = (
 
 
 def test_every_run_has_options_that_fit():
-    assert len(what_matters.RUNS) == 26
+    assert len(what_matters.RUNS) == 65
     for options in what_matters.RUNS.values():
         chosen, sizes = with_preset(parse(shlex.split(options), ""))
         HRMConfig(seq_len=chosen.size**2, **sizes)
@@ -30,7 +30,7 @@ def test_the_table_knows_all_its_runs(capsys, monkeypatch):
     """notebooks/data/what_matters.csv holds every run of the grid, by its command: none is trained anew."""
     monkeypatch.setattr(what_matters, "finish", None)
     what_matters.main([])
-    assert "26 runs" in capsys.readouterr().out
+    assert "65 runs" in capsys.readouterr().out
 
 
 def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capsys):
