@@ -29,7 +29,7 @@ def make():
 
     def make(model="hrm", **sizes):
         torch.manual_seed(0)
-        once = {"H_cycles": 1, "L_cycles": 1, "M_max": 1} if model == "transformer" else {}
+        once = {"H_cycles": 1, "L_cycles": 1, "M_max": 1} if model in ("transformer", "prenorm") else {}
         return make_model(HRMConfig(**{**SIZES, "model": model, **once, **sizes})).eval()
 
     return make

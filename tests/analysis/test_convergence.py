@@ -17,9 +17,11 @@ def test_convergence_numbers(make, inputs):
     assert "z_L" not in convergence(make("recurrent"), inputs)
 
 
-@pytest.mark.parametrize("name, updates", [("hrm", 6), ("trm", 6), ("recurrent", 6), ("transformer", 5)])
+@pytest.mark.parametrize(
+    "name, updates", [("hrm", 6), ("trm", 6), ("recurrent", 6), ("transformer", 5), ("prenorm", 5)]
+)
 def test_a_dotted_line_after_each_segment_but_the_last(make, inputs, name, updates):
     numbers = convergence(make(name, **({"H_layers": 2, "L_layers": 3} if updates == 5 else {})), inputs)
     assert numbers["updates_per_segment"] == updates
     dotted = [line for line in plot_convergence([numbers]).axes[0].lines if line.get_linestyle() == ":"]
-    assert [line.get_xdata()[0] for line in dotted] == ([] if name == "transformer" else [6.5, 12.5])
+    assert [line.get_xdata()[0] for line in dotted] == ([] if updates == 5 else [6.5, 12.5])

@@ -8,7 +8,7 @@ import torch
 
 import train
 from extras.baselines import MODELS
-from hrm import CHOICES, HRMConfig, solve
+from hrm import rms_norm, CHOICES, HRMConfig, solve
 from training.checkpoints import make_model
 from training.files import UserError
 
@@ -78,6 +78,18 @@ def test_transformer_is_one_pass():
         make("transformer", H_cycles=1, L_cycles=1, M_max=4)
 
 
+def test_prenorm_by_hand():
+    """h ← h + attention(norm(h)), h ← h + mlp(norm(h)), a last norm before the heads; the sum grows."""
+    model = make("prenorm", H_cycles=1, L_cycles=1, M_max=1)
+    h = model.initial_state(2)[0] + model.input_network(INPUTS, None)
+    for block in model.H.blocks:
+        h = h + block.attention(rms_norm(h, 1e-5), (model.cos, model.sin))
+        h = h + block.mlp(rms_norm(h, 1e-5))
+    _, logits, _, _ = model(model.initial_state(2), INPUTS)
+    torch.testing.assert_close(logits, model.head(rms_norm(h, 1e-5)))
+    assert h.square().mean() > 1.5
+
+
 def test_trm_uses_one_network_and_the_gradient_of_the_last_cycle():
     model = make("trm", H_cycles=2, L_cycles=3)
     assert model.H is model.L
@@ -115,14 +127,14 @@ def test_k_step_gradient_of_hrm(k):
     torch.testing.assert_close(gradient(model, weights, gradient_steps=k), expected)
 
 
-@pytest.mark.parametrize("model", ["recurrent", "transformer", "trm"])
+@pytest.mark.parametrize("model", ["recurrent", "transformer", "prenorm", "trm"])
 def test_the_loop_trains_saves_and_evaluates(model, tmp_path, capsys):
     """Thirty steps on 4x4 Sudoku lower the loss, and the checkpoint knows which model it holds."""
     out = tmp_path / "run"
     options = (
         f"--task sudoku --size 4 --model {model} --hidden-size 16 --num-heads 1 --steps 30 --batch-size 32 "
         f"--warmup 5 --train-size 64 --val-size 32 --test-size 32 --eval-every 30 --log-every 5 --lr 5e-3 "
-        f"--M-max {1 if model == 'transformer' else 2}"
+        f"--M-max {1 if model in ('transformer', 'prenorm') else 2}"
     )
     assert train.main([*options.split(), "--out", str(out), "--device", "cpu"]) == 0
     rows = (out / "metrics.csv").read_text().splitlines()
