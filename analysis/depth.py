@@ -78,7 +78,8 @@ def curve(ax, model, runs, key):
 def plot_depth(numbers):
     """What `depth` returned -> figure: accuracy against width (Transformer), and against computed depth."""
     runs = numbers["runs"]
-    figure, (wide, deep) = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True, width_ratios=(1, 1.4))
+    figure, (wide, deep) = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True, width_ratios=(1, 1.4),
+                                       layout="tight")
     curve(wide, "transformer", [run for run in runs if run["layers"] == LAYERS], "width")
     for model in STYLES:
         curve(deep, model, [run for run in runs if run["width"] == WIDTH], "computed")
