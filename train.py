@@ -245,12 +245,13 @@ def evaluate(models, task, split, processes=None, progress=False, **thinking):
     return {"n": int(n), **means, "puzzles_per_s": n / (time.time() - start)}
 
 
-def report(models, task, split, out, processes, path, **thinking):
+def report(models, task, split, out, processes, path, progress, **thinking):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
+    progress, models = progress and processes.rank == 0, [model.to(processes.device) for model in models]
     if task.report:
-        return task.report(models, task, split, out, processes, path, **thinking)
+        return task.report(models, task, split, out, processes, path, progress, **thinking)
     thinking["max_segments"] = thinking["max_segments"] or models[0].config.M_max
-    result = evaluate(models, task, split, processes, progress=processes.rank == 0, **thinking)
+    result = evaluate(models, task, split, processes, progress, **thinking)
     if processes.rank > 0:
         return
     votes = thinking["votes"] * len(models)
@@ -297,7 +298,7 @@ def train_command(given, processes):
 
 def begin(options, sizes, task, processes):
     """Options and model sizes -> a Run that has done nothing yet, its puzzles, and the steps it will take."""
-    splits = load_splits(task, *puzzles(options), progress=processes.rank == 0)
+    splits = load_splits(task, *puzzles(options), progress=processes.rank == 0 and not options.quiet)
     config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
                    num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
     steps = optimiser_steps(options, len(splits["train"]), processes)
@@ -312,8 +313,6 @@ def to_the_end(run, task, splits, out, steps):
         content = {"task": run.task, "options": asdict(options), "model": asdict(config),
                    "parameters": parameters}
         write_text(out / "config.json", json.dumps(content, indent=2))
-        if processes.device.type == "cuda" and options.preset != "paper":
-            print("there is a GPU: --preset paper trains the published configuration")
         counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
         print(f"{task.name} {task.grid[0]}x{task.grid[1]}, {counts} puzzles; {config.model}, {parameters:,} "
               f"parameters, {steps} steps of batch {options.batch_size}; results in {out}", flush=True)
@@ -322,9 +321,9 @@ def to_the_end(run, task, splits, out, steps):
         finished = train(run, task, splits, out, steps, log, stop)
     processes.wait()  # for rank 0, which writes the checkpoints
     if finished:
-        best = out / "best.pt" if run.best >= 0 else out / "last.pt"
+        best = out / ("best.pt" if run.best >= 0 else "last.pt")
         model, task, _ = load_model(best)
-        report([model.to(processes.device)], task, splits["test"], out, processes, best, **thinking(options))
+        report([model], task, splits["test"], out, processes, best, not options.quiet, **thinking(options))
     if processes.rank == 0:
         draw_curves(out / "metrics.csv", out / "curves.png")
         if not finished:
@@ -371,8 +370,8 @@ def evaluate_command(given, processes):
         if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
             test = unseen(task, test, name, Options(**each))
     out = Path(options.out or "runs/eval/" + "-".join(path.resolve().with_suffix("").parts[-2:]))
-    models = [model.to(processes.device) for model in models]
-    report(models, task, test, out, processes, " ".join(given["eval"]), **thinking(options))
+    paths = " ".join(given["eval"])
+    report(models, task, test, out, processes, paths, not options.quiet, **thinking(options))
     return 0
 
 

@@ -79,7 +79,8 @@ def predict(model, task, split, row, count, processes, **thinking):
     return [None if grid is None else variants.undo(grid, k) for k, grid in enumerate(grids)], *rest
 
 
-def report(models, task, split, out, processes, path, votes, max_segments, halt, confidence, **others):
+def report(models, task, split, out, processes, path, progress, votes, max_segments, halt, confidence,
+           **others):
     """Vote on all test grids; print the scores, write eval.json, submission.json and attempts.png."""
     start, [model] = time.time(), models
     if model.config.num_puzzles != split.num_puzzles:
@@ -89,7 +90,7 @@ def report(models, task, split, out, processes, path, votes, max_segments, halt,
     attempts = []  # for each test grid, the answers, best first
     by_task, places = {}, {}  # for each task, the same and the place of the right answer, of its test grids
     predictions = malformed = segments = 0
-    for row in tqdm(range(len(split)), "voting", leave=False, disable=processes.rank > 0):
+    for row in tqdm(range(len(split)), "voting", leave=False, disable=not progress):
         grids, q_halt, segments_of = predict(model, task, split, row, votes, processes, **thinking)
         attempts.append(by_votes(grids, q_halt)[:KEPT])
         name, (_, truth) = split.puzzles[split.owner[row]].name, split.pairs[row]

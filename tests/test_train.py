@@ -19,12 +19,13 @@ from training.checkpoints import load_model, to_published
 
 
 # ------------------------------------------------------------------------------------------------ training
-def test_a_tiny_model_learns_eight_puzzles_by_heart(here, no_pictures):
+def test_a_tiny_model_learns_eight_puzzles_by_heart(here, no_pictures, capsys):
     options = """--task sudoku --size 4 --preset small --device cpu --hidden-size 32 --num-heads 2
         --H-layers 1 --L-layers 1 --inner-multiple 16 --M-max 4 --grow-M-max 0 --ema 0 --no-augment --lr 3e-3
         --lr-end 0.1 --warmup 10 --weight-decay 0 --train-size 8 --val-size 2 --test-size 2 --batch-size 8
-        --steps 350 --eval-every 350 --log-every 25 --out run""".split()
+        --steps 350 --eval-every 350 --log-every 25 --out run --quiet""".split()
     assert train.main(options) == 0
+    assert capsys.readouterr().err == ""  # --quiet: no bar, of whatever is done
     rows = metrics(Path("run"))
     assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"]) and float(rows[-1]["exact"]) == 1
     model, task, trained = load_model("run/last.pt")

@@ -130,7 +130,7 @@ def evaluated(folder, tiny, make=Copycat, votes=None, **changed):
     task = Arc1(size=4, augmentations=30)
     split = task.load(str(tiny), None)["test"]
     model = make(changed.get("num_puzzles", split.num_puzzles))
-    task.report([model], task, split, Path(folder), ALONE, "checkpoint", votes, **THINKING)
+    task.report([model], task, split, Path(folder), ALONE, "checkpoint", False, votes, **THINKING)
     return json.loads((Path(folder) / "eval.json").read_text()), model
 
 
