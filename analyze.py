@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-import matplotlib
+import matplotlib.style
 
 import train
 from analysis.convergence import convergence, plot_convergence
@@ -24,31 +24,27 @@ from analysis.dimensions import participation_ratios, plot_participation_ratios
 from analysis.halting import halting, plot_halting
 from analysis.steps import animate, follow, parse_puzzle, play, plot_steps
 from data import to_tensors
-from training.checkpoints import kept_test, load_model
-from training.files import UserError, write, write_text
-from training.options import DEVICES, Options, Parser, exit_status, whole
-from training.pictures import save_figure
+from puzzles.boards import save_figure
+from puzzles.errors import UserError, exit_status
+from puzzles.files import write, write_text
+from training.checkpoints import kept_test, load_model, split_options, unseen
+from training.options import Options, Parser
 from training.processes import choose_device
 
-COMMANDS = {  # what each shows, and how many of the test puzzles, if --puzzles is not given
-    "convergence": ("do the states settle? (fig. 3); several checkpoints of one task are compared", 50),
-    "participation-ratio": ("how many dimensions do the states fill? (fig. 8)", 100),
-    "steps": ("what would the model answer after each update? (fig. 7)", None),
-    "halting": ("does it think longer about harder puzzles, what does that save? (fig. 5)", 1000),
-    "depth": ("train many sizes: is it depth that helps? (fig. 2)", None),
-}
-STYLE = {"axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "legend.frameon": False}
+# How many of the test puzzles each takes; `steps` takes one, `depth` makes its own.
+COMMANDS = {"depth": None, "convergence": 50, "halting": 1000, "steps": None, "participation-ratio": 100}
 
 
 def measure(args, models, task, split, confidence):
     """Do what the command says with what `load` returned -> numbers, figure."""
-    model, segments = models[0], args.max_segments
+    model = models[0]
+    segments = args.max_segments
     if args.command == "steps":
         return watch(args, model, task, split, confidence)
     if args.command == "halting":
-        numbers = halting(model, split, segments, confidence, task)
+        numbers = halting(model, task, split, segments, confidence)
         return numbers, plot_halting(numbers, task.unit)
-    inputs, _, puzzle_ids = to_tensors(split, next(model.parameters()).device)
+    inputs, _, puzzle_ids = to_tensors(split, choose_device())
     if args.command == "participation-ratio":
         numbers = participation_ratios(model, inputs, puzzle_ids, segments)
         return numbers, plot_participation_ratios(numbers)
@@ -58,13 +54,14 @@ def measure(args, models, task, split, confidence):
 
 def watch(args, model, task, split, confidence):
     """`steps` is also seen in the terminal, and as a GIF."""
+    i = args.index
     if args.puzzle is not None:
-        puzzle = parse_puzzle(task, args.puzzle), None, 0
-    elif args.index < len(split):
-        puzzle = split.inputs[args.index], split.labels[args.index], int(split.puzzle_ids[args.index])
+        puzzle = [parse_puzzle(task, args.puzzle)]
+    elif 0 <= i < len(split):
+        puzzle = [split.inputs[i], split.labels[i], int(split.puzzle_ids[i])]
     else:
-        raise UserError(f"--index {args.index}: there are only {len(split)} test puzzles, counted from 0")
-    steps = follow(model, task, *puzzle, args.max_segments, confidence)
+        raise UserError(f"--index {i}: there are only {len(split)} test puzzles, counted from 0")
+    steps = follow(model, task, *puzzle, max_segments=args.max_segments, confidence=confidence)
     play(task, steps)
     gif = Path(args.out, f"steps-{args.name}.gif")
     write(gif, lambda temporary: animate(task, steps, temporary))
@@ -73,75 +70,72 @@ def watch(args, model, task, split, confidence):
 
 
 def load(args):
-    """What the command line asks for -> models, task, test puzzles (none if --puzzle gives one), and the
+    """What the command line asks for -> models, task, test puzzles (None if --puzzle gives one), and the
     confidence at which ACT stops. `args.name` becomes that of the task, with its size, and of the model."""
     loaded = [load_model(path, args.task, {"size": args.size}) for path in args.checkpoint]
-    models, tasks, trained = zip(*loaded)
-    boards = [f"{task.name}-{task.grid[0]}x{task.grid[1]}" for task in tasks]
-    for path, board in zip(args.checkpoint, boards):
-        if board != boards[0]:
-            raise UserError(f"{path} solves {board}, but {args.checkpoint[0]} {boards[0]}; "
-                            f"compare models of one task")
-    args.name, kind = boards[0], models[0].config.model
-    if len(models) == 1 and kind != "hrm":
-        args.name += f"-{kind}"
-    options = {**vars(Options()), **trained[0]}  # an old checkpoint may know options that are gone
-    if args.data is not None:
-        options.update(data=args.data, test_size=None)
+    models, tasks, options = zip(*loaded)
+    task = tasks[0]
+    path = args.checkpoint[0]
+    for other, its_task in zip(args.checkpoint, tasks):
+        if (its_task.name, its_task.grid) != (task.name, task.grid):
+            raise UserError(f"{other} solves other puzzles than {path}; compare models of one task")
+    rows, columns = task.grid
+    args.name = f"{task.name}-{rows}x{columns}"
+    trained = Options(**options[0])
+    if trained.model != "hrm":
+        args.name += f"-{trained.model}"
     split = None
     if args.puzzle is None:
-        names = "data", "train_size", "val_size", "test_size", "seed"
-        test = kept_test(args.checkpoint[0], tasks[0], [options[name] for name in names])
-        split = test[: args.puzzles]
-    models = [model.to(choose_device(args.device)) for model in models]
-    return models, tasks[0], split, options["confidence"]
+        if args.data is not None:
+            trained.data = args.data
+            trained.test_size = None
+        test = kept_test(path, task, split_options(trained))
+        split = unseen(path, task, test)[: args.puzzles]
+    confidence = trained.confidence if trained.confidence < 1 else 0.5  # here all models halt
+    return [model.to(choose_device()) for model in models], task, split, confidence
 
 
-def save(folder, name, numbers, figure):
-    """Write the figure as a PNG and the numbers as JSON."""
+def save(path, numbers, figure):
+    """Write the figure as path.png and the numbers as path.json."""
     text = json.dumps(numbers, default=lambda array: array.tolist())
     short = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.5g}"),
                        parse_constant=lambda nan: None)  # JSON has no nan
-    png, numbers_json = Path(folder, f"{name}.png"), Path(folder, f"{name}.json")
-    write_text(numbers_json, json.dumps(short) + "\n")
-    save_figure(png, figure)
-    print(f"written: {png}, {numbers_json}")
+    write_text(path.with_suffix(".json"), json.dumps(short) + "\n")
+    save_figure(path.with_suffix(".png"), figure)
+    print(f"written: {path}.png, {path}.json")
 
 
 def parse(argv):
     parser = Parser("analyze.py", __doc__)
-    parser.set_defaults(puzzle=None, puzzles=None, max_segments=None)  # where they are no options
-    commands = parser.add_subparsers(dest="command", required=True, metavar="NAME")
-    for name, (shows, puzzles) in COMMANDS.items():
-        add = commands.add_parser(name, help=shows, description=shows).add_argument
-        add("--out", default="runs/analysis", help="folder for the figure and its numbers [%(default)s]")
-        if name == "depth":
-            continue
-        several = "+" if name == "convergence" else 1
-        add("--checkpoint", required=True, nargs=several, help="what train.py wrote")
-        add("--data", help="puzzles from FILE.csv or a folder, not those of the training run")
-        add("--task", help="only for a published checkpoint: its task")
-        add("--size", type=whole(1), help="only for a published checkpoint: side of the board")
-        add("--device", default="auto", choices=DEVICES, help="auto: CUDA or CPU [%(default)s]")
-        if name != "steps":
-            add("--puzzles", type=whole(1), default=puzzles, help="test puzzles [%(default)s]")
-        add("--max-segments", type=whole(1), help="segments per puzzle, if not the usual number")
-        if name == "steps":
-            add("--puzzle", help="your own: all characters in a row, or a text file")
-            add("--index", type=whole(0), default=0, help="without --puzzle: which of the test puzzles")
-    return parser.parse_args(argv)
+    add = parser.add_argument
+    add("command", metavar="NAME", choices=COMMANDS, help=", ".join(COMMANDS))
+    add("--checkpoint", nargs="+", default=[], help="what train.py wrote; convergence compares several")
+    add("--data", help="puzzles from FILE.csv or a folder, not those of the training run")
+    add("--task", help="for a published checkpoint, or a task of your own (NAME.py here): its name")
+    add("--size", type=int, help="for a published checkpoint: side of the board")
+    add("--max-segments", type=int, help="segments per puzzle, if not the usual number")
+    add("--puzzles", type=int, help="how many of the test puzzles (default: 50, 100 or 1000)")
+    add("--puzzle", help="steps: your own, all characters in a row, or a text file")
+    add("--index", type=int, default=0, help="steps without --puzzle: which of the test puzzles")
+    add("--out", default="runs/analysis", help="folder for the figure and its numbers [%(default)s]")
+    args = parser.parse_args(argv)
+    several = args.command == "convergence"
+    if args.command != "depth" and (not args.checkpoint or len(args.checkpoint) > 1 and not several):
+        parser.error(f"{args.command} needs one --checkpoint")
+    args.puzzles = args.puzzles or COMMANDS[args.command]
+    return args
 
 
 def run(argv):
     args = parse(argv)
-    matplotlib.use("Agg")  # no screen is needed
-    matplotlib.rcParams.update(STYLE)
+    matplotlib.style.use(Path(__file__).parent / "analysis/look.mplstyle")
     if args.command == "depth":
-        args.name, numbers = "sudoku-6x6", depth(train.main, "runs/depth")
+        args.name = "sudoku-6x6"
+        numbers = depth(train.main, "runs/depth")
         figure = plot_depth(numbers)
     else:
         numbers, figure = measure(args, *load(args))
-    save(args.out, f"{args.command}-{args.name}", numbers, figure)
+    save(Path(args.out, f"{args.command}-{args.name}"), numbers, figure)
 
 
 def main(argv=None):

@@ -1,4 +1,4 @@
-"""From a task's name to its puzzles: `load_task` and `load_splits`, and a command that draws some.
+"""From a task's name to batches: `load_task`, `load_splits`, `offer_batch`; and a command that draws puzzles.
 
     python data.py --task maze --show 4             # draws four mazes with their solutions
     python data.py --task sudoku --data DIR         # from DIR/test.csv
@@ -6,13 +6,13 @@
 What a puzzle is stands in puzzles/: task.py (the class `Task`), and a file for each kind.
 """
 
+import argparse
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -20,131 +20,188 @@ import torch
 from tqdm import tqdm
 
 from hrm import IGNORE
-from puzzles.csv_files import board_size, read_splits
-from puzzles.task import Split, Task, returned
-from training.files import UserError, write
-from training.options import Parser, existing, exit_status, parse_options, whole
-from training.pictures import draw_boards
+from puzzles.boards import save_figure
+from puzzles.errors import UserError, exit_status
+from puzzles.files import board_size, write
+from puzzles.split import Split, transform, undo  # noqa: F401 - the last two for those who vote
+from puzzles.task import Task, returned
 
-BUILT_IN = {"maze": "puzzles.maze", "sudoku": "puzzles.sudoku", "arc1": "puzzles.arc", "arc2": "puzzles.arc",
-            "flood": "puzzles.flood"}
+BUILT_IN = {
+    "maze": "puzzles.maze",
+    "sudoku": "puzzles.sudoku",
+    "arc1": "puzzles.arc",
+    "arc2": "puzzles.arc",
+    "flood": "puzzles.flood",
+}
+TRAIN_SIZE = 10_000  # puzzles that are made to train on when nobody says how many
+TEST_SIZE = 1000  # and to test with
 
 
 # -------------------------------------------------------------------------------------- from a name to a task
 def load_task(name, data=None, **options):
     """The task of this name. An option that is None means its default; `data` says the size of its boards."""
     kind = task_class(name)
-    if data is not None and options.get("size") is None and kind.load is None:
+    if data is not None and not kind.votes_over_variants and options.get("size") is None:
         options["size"] = board_size(data)
     return kind(**options)
 
 
 def task_class(name, own=True):
-    """The Task subclass of this name: built in, or, if `own` ones are trusted, in ./NAME.py."""
+    """The Task subclass of this name. To import a file enters its classes into Task.kinds; which file, says
+    BUILT_IN for our tasks, and for all others it is ./NAME.py. A name that comes from a checkpoint must not
+    choose what code is run: then own=False, and ./NAME.py is not imported."""
+    path = Path(f"{name}.py")
     if name in BUILT_IN:
         importlib.import_module(BUILT_IN[name])
-    elif own and name.isidentifier() and Path(f"{name}.py").exists():
-        import_file(Path(f"{name}.py").resolve())
-    if name not in Task.kinds and not own:
-        raise UserError(f"the checkpoint's task {name!r} is not built in; to run {name}.py in this "
-                        f"folder for it, add --task {name}")
-    if name not in Task.kinds:
-        raise UserError(f"unknown task {name!r}; there are {', '.join(sorted({*BUILT_IN, *Task.kinds}))}, "
-                        f"or write a Task subclass with name = {name!r} in {name}.py")
-    return Task.kinds[name]
+    elif own and name.isidentifier() and path.exists():
+        import_file(path)
+    if name in Task.kinds:
+        return Task.kinds[name]
+    if not own:
+        raise UserError(f"the checkpoint's task {name!r} is not built in; to run {path} in this folder "
+                        f"for it, add --task {name}")
+    known = ", ".join(sorted({*BUILT_IN, *Task.kinds}))
+    raise UserError(f"unknown task {name!r}; there are {known}, or write a Task subclass with "
+                    f"name = {name!r} in {path}")
 
 
 def import_file(path):
-    """Run a user's file, where anything may be wrong."""
-    spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path)
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1].lineno
-        line = error.lineno if isinstance(error, SyntaxError) else last
-        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}; mend it") from None
+    """Import a file of the working folder, which Python's path may not hold."""
+    spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path.resolve())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+
+
+def parse_options(text):
+    """NAME=VALUE words, as --task-options takes them -> dict of the task's further options."""
+    options = {}
+    for word in text.split():
+        name, is_there, value = word.partition("=")
+        if not is_there or name in (*options, "size"):
+            raise UserError(f"--task-options {word!r}: write NAME=VALUE, each name once, and size as --size")
+        options[name] = value
+    return options
 
 
 # ------------------------------------------------------------------------------------- from a task to puzzles
-def load_splits(task, data=None, train_size=None, val_size=500, test_size=1000, seed=0, cache="data/cache",
+def load_splits(task, data=None, train_size=None, val_size=500, test_size=None, seed=0, cache="data/cache",
                 progress=True):
-    """The task's puzzles -> {"train": Split, "val": Split, "test": Split}, made here or read from `data`.
+    """The task's puzzles -> {"train": Split, "val": Split, "test": Split}, read from `data` or made here.
 
-    data=None: the task's shipped files; or generated, the splits disjoint up to symmetry, and kept in the
-    folder `cache` (None: not kept). train_size=None: 10 000, or what there is of a task with few puzzles.
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (test only): subsamples of
-    at most these sizes, None = all; val is what train leaves over, with train_size=None up to a tenth."""
-    if task.load:
-        return task.load(data, test_size)
-    if data is not None or task.shipped is not None:
-        return read_splits(task, data or task.shipped, train_size, val_size, test_size, seed)
+    at most these sizes, None = all; val is what train leaves over, with train_size=None up to a tenth.
+    data=None: the task's shipped files, if it has some. Else the puzzles are made, no two of them equal up to
+    symmetry, and kept in the folder `cache` (None: not kept). Then None means TRAIN_SIZE, or what there is of
+    a task with few puzzles, and TEST_SIZE. UserError if there are too few."""
+    if data is None:
+        data = task.shipped
+    if data is not None:
+        return task.read(data, train_size, val_size, test_size, seed)
 
-    val_size, test_size = val_size or 0, test_size or 1000
-    n = (train_size or 10_000) + val_size + test_size
-    inputs, labels = cached(cache_path(cache, task, n, seed), task, n, seed, progress)
-    if len(inputs) < n:
-        if train_size is not None or len(inputs) < 3:
-            raise UserError(f"there are only about {len(inputs)} different {task.name} puzzles of size "
-                            f"{task.size}, {n} are needed; raise the size or lower the split sizes")
-        val_size = min(val_size, len(inputs) // 6)
-        test_size = min(test_size, max(1, len(inputs) // 6))
-    made = Split(inputs, labels, np.zeros(len(inputs), np.int32), task.rating(inputs, labels))
-    test, val = len(inputs) - test_size, len(inputs) - test_size - val_size  # where they begin
+    if test_size is None:
+        test_size = TEST_SIZE
+    most = TRAIN_SIZE if train_size is None else train_size
+    wanted = most + val_size + test_size
+    inputs, labels = cached(cache_path(cache, task, wanted, seed), task, wanted, seed, progress)
+    n = len(inputs)
+    if n < wanted:
+        if train_size is not None or n < 3:
+            raise UserError(f"there are only about {n} different {task.name} puzzles of size {task.size}, "
+                            f"{wanted} are needed; raise the size or lower the split sizes")
+        val_size = min(val_size, n // 6)
+        test_size = min(test_size, max(1, n // 6))
+    made = Split(inputs, labels, np.zeros(n, np.int32), task.rating(inputs, labels))
+    test = n - test_size  # where they begin
+    val = test - val_size
     return {"train": made[:val], "val": made[val:test], "test": made[test:]}
 
 
-def distinct_puzzles(task, n, seed, progress):
-    """n puzzles, or all there are, no two equal up to symmetry, in random order -> inputs, labels (n, S)."""
-    rng, chunk, new = np.random.default_rng(seed), min(n, max(100, n // 20)), n
-    inputs = labels = np.zeros((0, task.seq_len), np.uint8)
-    prints = np.zeros(0, np.uint64)
-    with tqdm(total=n, desc=f"making {task.name} puzzles", unit="", disable=not progress) as bar:
-        while len(inputs) < n and new >= 0.02 * chunk:  # a chunk with hardly a new one: these are nearly all
-            expected = (chunk, task.seq_len), task.vocab_size
-            made = returned(task, "generate", task.generate(chunk, rng), expected, expected)
-            more_inputs, more_labels = (rows.astype(np.uint8) for rows in made)
-            if not more_labels.any(axis=1).all():
-                raise UserError(f"{type(task).__name__}.generate made labels of PAD (0) alone: mend it")
-            inputs, labels = np.concatenate([inputs, more_inputs]), np.concatenate([labels, more_labels])
-            prints = np.concatenate([prints, task.fingerprint(more_inputs)])
-            first = np.sort(np.unique(prints, return_index=True)[1])[:n]
-            new = len(first) - (len(inputs) - len(more_inputs))
-            inputs, labels, prints = inputs[first], labels[first], prints[first]
-            bar.update(new)
-    order = rng.permutation(len(inputs))
-    return inputs[order], labels[order]
-
-
 def cached(path, task, n, seed, progress):
-    """`distinct_puzzles` as one array (2, n, S), kept in the file `path` (None: no file)."""
-    try:
-        return np.load(path or "")
-    except (OSError, ValueError, EOFError):  # there is no such file, or it is damaged
-        made = np.stack(distinct_puzzles(task, n, seed, progress))
-    try:
-        if path:
-            write(path, lambda temporary: np.save(temporary, made))
-    except UserError as error:
-        print(f"the puzzles are not kept for the next run: {error}", file=sys.stderr)
-    return made
+    """`distinct_puzzles`, read from the file `path` or written to it (None: not kept)."""
+    if path is not None and path.exists():
+        return np.load(path)
+    puzzles = distinct_puzzles(task, n, seed, progress)
+    if path is not None:
+        write(path, lambda temporary: np.save(temporary, puzzles))
+    return puzzles
 
 
 def cache_path(folder, task, n, seed):
     """The file for these puzzles: another one whenever the code that makes them is edited."""
-    modules = [sys.modules[kind.__module__] for kind in type(task).__mro__ if issubclass(kind, Task)]
-    if folder is None or not all(hasattr(module, "__file__") for module in modules):
-        return None  # a class typed into a notebook has no file to compare
-    code = [inspect.getsource(distinct_puzzles), *(Path(module.__file__).read_text() for module in modules)]
-    key = hashlib.sha256(json.dumps([task.name, task.options, n, seed, code]).encode()).hexdigest()
-    return Path(folder) / f"{task.name}-{key[:16]}.npy"
+    if folder is None:
+        return None
+    code = [inspect.getsource(distinct_puzzles)]
+    for kind in type(task).__mro__[:-1]:  # without `object`
+        try:
+            code.append(Path(inspect.getfile(kind)).read_text())
+        except (OSError, TypeError):
+            return None  # a class typed into a notebook has no file to compare
+    key = json.dumps([task.name, task.options, n, seed, code])
+    return Path(folder) / f"{task.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+
+
+def distinct_puzzles(task, n, seed, progress):
+    """n puzzles, or all there are, no two equal up to symmetry, in random order: inputs and labels as one
+    array (2, n, S)."""
+    rng = np.random.default_rng(seed)
+    chunk = min(n, max(100, n // 20))
+    found = {}  # by its fingerprint, each puzzle (2, S)
+    new = chunk
+    with tqdm(total=n, desc=f"making {task.name} puzzles", unit="", disable=not progress) as bar:
+        while len(found) < n and new >= 0.02 * chunk:  # a chunk with hardly a new one: these are nearly all
+            before = len(found)
+            inputs, labels = make(task, chunk, rng)
+            fingerprints = task.fingerprint(inputs).tolist()
+            for fingerprint, puzzle in zip(fingerprints, np.stack([inputs, labels], axis=1)):
+                found.setdefault(fingerprint, puzzle)
+            new = len(found) - before
+            bar.update(new)
+    puzzles = np.array(list(found.values())[:n])
+    return puzzles[rng.permutation(len(puzzles))].swapaxes(0, 1)
+
+
+def make(task, n, rng):
+    """`task.generate`, whose arrays are checked: inputs, labels (n, S) uint8."""
+    made = []
+    for rows in task.generate(n, rng):
+        rows = returned(task, "generate", rows, (n, task.seq_len), task.vocab_size)
+        made.append(rows.astype(np.uint8))
+    inputs, labels = made
+    if not labels.any(axis=1).all():
+        raise UserError(f"{type(task).__name__}.generate made labels of PAD (0) alone: mend it")
+    return inputs, labels
+
+
+# ------------------------------------------------------------------------------------ from puzzles to batches
+def offer_batch(task, split, step, batch_size, seed, hints=0.0):
+    """The training puzzles that this step offers -> Split, a function of (seed, step) alone: one endless row
+    of shuffled epochs, cut into batches, each puzzle varied as the task does it; a share `hints` of them is
+    `partly_solved`."""
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs, places = np.divmod(places, len(split))
+    rows = [task.epoch_order(split, epoch, seed)[place] for epoch, place in zip(epochs, places)]
+    rng = np.random.default_rng([seed, step, 1])
+    batch = task.vary(split, np.array(rows), epochs, seed, rng)
+    hinted = rng.random((batch_size, 1)) < hints
+    batch.inputs = partly_solved(batch.inputs, batch.labels, hinted * rng.random((batch_size, 1)), rng)
+    return batch
+
+
+def partly_solved(inputs, labels, share, rng):
+    """inputs (n, S) in which this share (n, 1) of the answer stands already. A model that is never asked a
+    puzzle which is nearly solved may fail on one (Ren & Liu 2026, arXiv 2601.10679)."""
+    known = (rng.random(inputs.shape) < share) & (labels > 0)
+    return np.where(known, labels, inputs)
 
 
 def to_tensors(split, device, *others):
     """A split's inputs, labels (PAD becomes IGNORE) and puzzle ids, int64, and others, all on the device."""
-    labels = np.where(split.labels == 0, IGNORE, split.labels.astype(np.int64))
-    arrays = split.inputs, labels, split.puzzle_ids
-    tensors = [*(torch.from_numpy(array.astype(np.int64)) for array in arrays), *others]
+    arrays = split.inputs, split.labels, split.puzzle_ids
+    tensors = [torch.as_tensor(array, dtype=torch.long) for array in arrays]
+    labels = tensors[1]
+    labels[labels == 0] = IGNORE
+    tensors.extend(others)
     if device.type == "cuda":  # pinned memory is copied while the GPU computes
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
     return [tensor.to(device) for tensor in tensors]
@@ -152,20 +209,20 @@ def to_tensors(split, device, *others):
 
 # ------------------------------------------------------------------------------------------------ the command
 def main(argv=None):
-    parser = Parser("data.py", "Draw puzzles with their solutions to a PNG.")
+    parser = argparse.ArgumentParser(description="Draw puzzles with their solutions to a PNG.")
     parser.add_argument("--task", default="maze", help="maze, sudoku, arc1, arc2, flood or your own NAME")
-    parser.add_argument("--show", type=whole(1, 100), default=4, metavar="N", help="how many puzzles")
-    parser.add_argument("--size", type=whole(1), help="side of the board")
+    parser.add_argument("--show", type=int, default=4, metavar="N", help="how many puzzles, at most 100")
+    parser.add_argument("--size", type=int, help="side of the board")
     parser.add_argument("--task-options", default="", help="such as 'kind=random min_path=20'")
-    parser.add_argument("--data", type=existing, help="FILE.csv, a folder with such files, or OWNER/NAME")
-    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--data", help="FILE.csv, a folder with such files, or OWNER/NAME")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default="examples.png")
     args = parser.parse_args(argv)
-    task = load_task(args.task, args.data, **{"size": args.size, **parse_options(args.task_options)})
+    if not 1 <= args.show <= 100:
+        raise UserError(f"--show {args.show} must be in 1..100")
+    task = load_task(args.task, args.data, size=args.size, **parse_options(args.task_options))
     split = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)["test"]
-    if task.draw_examples:
-        return task.draw_examples(split, args.out)
-    draw_boards(task, split, args.out, ["" if np.isnan(r) else f"rating {r:g}" for r in split.rating])
+    save_figure(args.out, task.draw_examples(split), dpi=100)
     rows, columns = task.grid
     print(f"{len(split)} {task.name} puzzles of {rows} x {columns} with their solutions: {args.out}")
 

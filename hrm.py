@@ -6,8 +6,8 @@ Two recurrent Transformer modules share one puzzle: a slow one (H, for "high-lev
 only its last two updates carry gradient (the one-step gradient), and a Q-head learns when the answer is good
 enough to stop (adaptive computation time, ACT).
 
-Read from top to bottom: the parts of a Transformer; HRM with ONE SEGMENT (`HRM.think`); the losses; deep
-supervision and ACT in training (`act_step`); inference (`solve`).
+Read from top to bottom: sizes; the parts of a Transformer; HRM with ONE SEGMENT (`HRM.think`); the losses;
+deep supervision and ACT in training (`act_step`); inference (`solve`).
 
 Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden
 size, V vocabulary. "Published" means the behaviour of the authors' released implementation, which this file
@@ -15,7 +15,7 @@ reproduces number for number (tests/test_reference.py). Where the paper differs,
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn as nn
@@ -23,55 +23,49 @@ import torch.nn.functional as F
 from einops import rearrange
 
 IGNORE = -100  # label of a token that the loss leaves out
-CHOICES = {
-    "model": ("hrm", "recurrent", "transformer", "prenorm", "trm"),  # the others: extras/baselines.py
-    "positions": ("rope", "learned", "rope2d", "rope2d+learned"),  # the 2-D ones are ours, for small models
-    "halting": ("q", "bce"),  # halt and continue values, as in the paper; or the halt value alone (as in TRM)
-    "token_loss": ("stablemax", "softmax"),  # softmax is the paper's choice for Sudoku-Extreme-Full
-    "dtype": ("float32", "bfloat16", "float64"),  # of activations; the parameters stay float32
-}
+
+
+# -------------------------------------------------------------------------------------------------- the sizes
+def setting(default, help, low=1, high=1e12, choices=None):
+    """A field of a dataclass with its meaning and its values beside it: train.py makes an option of it."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+POSITIONS = "rope", "learned", "rope2d", "rope2d+learned"  # the 2-D ones are ours, for small models
 
 
 @dataclass
 class HRMConfig:
     """Sizes of an HRM. The defaults are the published model with its 27 275 266 parameters."""
-    model: str = "hrm"
     vocab_size: int = 11
     seq_len: int = 81
-    hidden_size: int = 512
-    num_heads: int = 8
-    H_layers: int = 4
-    L_layers: int = 4
-    H_cycles: int = 2  # N of the paper: H-updates per segment
-    L_cycles: int = 2  # T of the paper: L-updates per H-update
+    hidden_size: int = setting(512, "D: length of the vector of a token")
+    num_heads: int = setting(8, "attention heads")
+    H_layers: int = setting(4, "blocks of the H-module")
+    L_layers: int = setting(4, "blocks of the L-module")
+    H_cycles: int = setting(2, "N: H-updates in a segment")
+    L_cycles: int = setting(2, "T: L-updates for each H-update")
     expansion: float = 4.0  # of the SwiGLU, see `swiglu_size`
     inner_multiple: int = 256  # the SwiGLU's inner width is rounded up to a multiple of this
-    positions: str = "rope"
+    positions: str = setting("rope", "how a token knows its place: see `rope_tables`", choices=POSITIONS)
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
     num_puzzles: int = 1  # rows of the puzzle embedding table
     puzzle_emb_ndim: int = 512  # length of one row; 0 = no puzzle embedding
-    M_max: int = 16  # most segments per puzzle
-    exploration: float = 0.1  # ε of the paper: how often a slot draws a longer minimum of segments
-    halting: str = "q"
-    q_weight: float = 0.5  # of the Q-head's losses, beside the tokens' 1
-    token_loss: str = "stablemax"
-    dtype: str = "bfloat16"
+    M_max: int = setting(16, "most segments for a puzzle")
+    exploration: float = setting(0.1, "ε: how often a slot must think for longer", low=0, high=1)
+    halting: str = setting("q", "by halt and continue values; bce: by the former", choices=("q", "bce"))
+    q_weight: float = setting(0.5, "of the Q-head's losses; the token loss has 1", low=0)
+    token_loss: str = setting("stablemax", "Sudoku-Extreme-Full: softmax", choices=("stablemax", "softmax"))
+    dtype: str = setting("bfloat16", "of activations", choices=("float32", "bfloat16", "float64"))
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if name in CHOICES:
-                if value not in CHOICES[name]:
-                    raise ValueError(f"{name} is {value!r}; choose from {', '.join(CHOICES[name])}")
-            elif not 0 <= value < math.inf or value == 0 and name not in ("puzzle_emb_ndim", "exploration"):
-                raise ValueError(f"{name} is {value}; it must be positive")
-        if self.exploration > 1:
-            raise ValueError(f"exploration is {self.exploration}; it is a probability, at most 1")
-        if self.hidden_size % self.num_heads or self.head_size % 4:
-            raise ValueError(f"hidden_size {self.hidden_size} and num_heads {self.num_heads} give heads of "
-                             f"{self.hidden_size / self.num_heads:g}; rotary positions need a multiple of 4")
+        if self.hidden_size % (4 * self.num_heads):
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of 4 times num_heads "
+                             f"{self.num_heads}, which rotary positions need")
         if "2d" in self.positions and math.isqrt(self.seq_len) ** 2 != self.seq_len:
-            raise ValueError(f"positions {self.positions!r} need a square grid, not seq_len {self.seq_len}")
+            raise ValueError(f"positions {self.positions} need a square grid, not {self.seq_len} cells; "
+                             f"take learned ones (--positions learned)")
 
     @property
     def head_size(self):
@@ -86,21 +80,18 @@ class HRMConfig:
 # --------------------------------------------------------------------------------- the parts of a Transformer
 def swiglu_size(hidden_size, expansion, multiple):
     """Width inside the SwiGLU: 2/3 of the expansion, as it has three matrices and not two, rounded up."""
-    return multiple * max(1, math.ceil(round(expansion * hidden_size * 2 / 3) / multiple))
+    return multiple * math.ceil(round(expansion * hidden_size * 2 / 3) / multiple)
 
 
 def trunc_normal_(tensor, std):
     """Fill with a normal cut at two standard deviations, then rescaled so that the *result* has the given std
     (`torch.nn.init.trunc_normal_` leaves this out, and its result is 12 % too narrow)."""
-    density, mass = math.exp(-2) / math.sqrt(2 * math.pi), math.erf(math.sqrt(2))  # at ±2, and between
-    std_after_cut = math.sqrt(1 - 4 * density / mass)  # 0.8796
-    with torch.no_grad():
-        return nn.init.trunc_normal_(tensor, std=1.0, a=-2.0, b=2.0).mul_(std / std_after_cut)
+    nn.init.trunc_normal_(tensor, std=1.0, a=-2.0, b=2.0)
+    return tensor.data.mul_(std / 0.8796256610342398)  # what the cut leaves of a standard deviation of 1
 
 
 class Linear(nn.Linear):
     """No bias; LeCun normal initialisation; the float32 weight is cast to the dtype of the input."""
-
     def __init__(self, in_features, out_features):
         super().__init__(in_features, out_features, bias=False)
 
@@ -114,7 +105,8 @@ class Linear(nn.Linear):
 def rms_norm(x, eps):
     """Scale every vector to root mean square 1, without trained scale or bias, in at least float32."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+    mean_square = wide.square().mean(-1, keepdim=True)
+    return (wide * torch.rsqrt(mean_square + eps)).to(x.dtype)
 
 
 def rope_tables(config):
@@ -122,29 +114,36 @@ def rope_tables(config):
     "rope" turns each pair of dimensions with the position in the flattened sequence, as published. "rope2d"
     turns half of the pairs with the cell's row and half with its column, so that "the cell below" looks the
     same all over the grid. Puzzle positions come first; in 2-D they stand at row 0, column 0, off the grid.
-    """
-    P, S, pairs = config.puzzle_positions, config.seq_len, config.head_size // 2
+    "learned" turns nothing: there, vectors are added to the tokens."""
+    P = config.puzzle_positions
+    pairs = config.head_size // 2
     if "2d" in config.positions:
-        cell, side = torch.arange(S), math.isqrt(S)
-        rows, cols = F.pad(cell // side + 1, (P, 0)), F.pad(cell % side + 1, (P, 0))
+        side = math.isqrt(config.seq_len)
+        cell = torch.arange(config.seq_len)
+        row = F.pad(cell // side + 1, (P, 0))  # (P+S,)
+        column = F.pad(cell % side + 1, (P, 0))
         frequency = config.rope_base ** -(torch.arange(0, pairs, 2) / pairs)
-        angles = torch.cat([rows[:, None] * frequency, cols[:, None] * frequency], dim=-1)
+        by_row = row[:, None] * frequency  # (P+S, head_size/4)
+        by_column = column[:, None] * frequency
+        angles = torch.cat([by_row, by_column], dim=-1)
     else:
         frequency = config.rope_base ** -(torch.arange(pairs) / pairs)
-        angles = torch.arange(P + S)[:, None] * frequency  # (P+S, head_size/2)
+        turns = 0 if config.positions == "learned" else 1
+        angles = turns * torch.arange(P + config.seq_len)[:, None] * frequency  # (P+S, head_size/2)
     angles = torch.cat([angles, angles], dim=-1)  # dimension i turns together with i + head_size/2
     return angles.cos(), angles.sin()
 
 
-def rotate(x, cos, sin):
-    """Rotary positions (Su et al. 2021) on queries and keys x (2, B, heads, P+S, head_size), in float32."""
+def rotate(x, rope):
+    """Rotary positions (Su et al. 2021) on queries or keys x (B, heads, P+S, head_size), in float32."""
+    cos, sin = rope
     first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x * cos + turned * sin).to(x.dtype)
 
 
 class Attention(nn.Module):
     """Full (not causal) self-attention; q, k and v come from one projection."""
-
     def __init__(self, config):
         super().__init__()
         self.num_heads = config.num_heads
@@ -152,15 +151,15 @@ class Attention(nn.Module):
         self.out = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x, rope):
-        qkv = rearrange(self.qkv(x), "b s (three h d) -> three b h s d", three=3, h=self.num_heads)
-        q, k = qkv[:2] if rope is None else rotate(qkv[:2], *rope)
-        mixed = F.scaled_dot_product_attention(q, k, qkv[2])  # (B, heads, P+S, head_size)
+        q, k, v = rearrange(self.qkv(x), "b s (three h d) -> three b h s d", three=3, h=self.num_heads)
+        q = rotate(q, rope)  # (B, h, P+S, d)
+        k = rotate(k, rope)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out(rearrange(mixed, "b h s d -> b s (h d)"))
 
 
 class SwiGLU(nn.Module):
     """Gated MLP (Shazeer 2020): W_down(silu(gate) · up)."""
-
     def __init__(self, config):
         super().__init__()
         inner = swiglu_size(config.hidden_size, config.expansion, config.inner_multiple)
@@ -174,7 +173,6 @@ class SwiGLU(nn.Module):
 
 class Block(nn.Module):
     """Post-Norm: the norm comes after the residual sum, which keeps the recurrent state bounded."""
-
     def __init__(self, config):
         super().__init__()
         self.attention = Attention(config)
@@ -188,7 +186,6 @@ class Block(nn.Module):
 
 class ReasoningModule(nn.Module):
     """f(z, injection): one update of a recurrent state z (B, P+S, D)."""
-
     def __init__(self, config, layers):
         super().__init__()
         self.blocks = nn.ModuleList(Block(config) for _ in range(layers))
@@ -203,21 +200,20 @@ class ReasoningModule(nn.Module):
 # ------------------------------------------------------------------------------------------------- the model
 class HRM(nn.Module):
     """Input network f_I, the modules f_L and f_H, output head f_O and Q-head (paper, section 2)."""
-    gradient_steps = 1  # L-updates at the end of a segment that carry gradient
+    gradient_steps = 1  # L-updates at the end of a segment that carry gradient: the one-step gradient
 
     def __init__(self, config):
         super().__init__()
         self.config = config
-        D, P = config.hidden_size, config.puzzle_positions
+        D = config.hidden_size
         self.tokens = nn.Embedding(config.vocab_size, D)
         trunc_normal_(self.tokens.weight, std=D**-0.5)
         if "learned" in config.positions:
-            self.positions = nn.Embedding(P + config.seq_len, D)
+            self.positions = nn.Embedding(config.puzzle_positions + config.seq_len, D)
             trunc_normal_(self.positions.weight, std=D**-0.5)
-        if P:
-            # A buffer, not a parameter: with a million rows, a dense gradient would not fit. `act_step` hands
-            # out the gathered rows as leaves, and sign-SGD (train.py) updates just those.
-            self.register_buffer("puzzle_emb", torch.zeros(config.num_puzzles, config.puzzle_emb_ndim))
+        # A buffer: of a million rows, a gradient would not fit. `act_step` hands out the gathered rows as
+        # leaves, and sign-SGD (training/optimisers.py) updates just those.
+        self.register_buffer("puzzle_emb", torch.zeros(config.num_puzzles, config.puzzle_emb_ndim))
         self.H = ReasoningModule(config, config.H_layers)
         self.L = ReasoningModule(config, config.L_layers)
         # z_H⁰ and z_L⁰: one vector each for all positions, drawn once, never trained, saved with the weights.
@@ -233,49 +229,63 @@ class HRM(nn.Module):
 
     def initial_state(self, batch_size):
         """z⁰ = (z_H⁰, z_L⁰), each (B, P+S, D)."""
-        positions = self.config.puzzle_positions + self.config.seq_len
         dtype = getattr(torch, self.config.dtype)
-        return tuple(init.to(dtype).expand(batch_size, positions, -1) for init in (self.H_init, self.L_init))
+        every = batch_size, len(self.cos), -1
+        z_H = self.H_init.to(dtype).expand(every)
+        z_L = self.L_init.to(dtype).expand(every)
+        return z_H, z_L
 
     def puzzle_vectors(self, puzzle_ids):
-        """Rows (B, puzzle_emb_ndim) of the puzzle embedding table, or None in a model that has none."""
-        return self.puzzle_emb[puzzle_ids] if self.config.puzzle_positions else None
+        """Rows (B, puzzle_emb_ndim) of the puzzle embedding table."""
+        return self.puzzle_emb[puzzle_ids]
 
     def input_network(self, inputs, puzzle_vectors):
         """x̃ = √D · E[token] (B, P+S, D), the puzzle embedding prepended as P positions."""
-        dtype, P, D = getattr(torch, self.config.dtype), self.config.puzzle_positions, self.config.hidden_size
-        x = self.tokens(inputs).to(dtype)
-        if P:
-            padded = F.pad(puzzle_vectors.to(dtype), (0, P * D - puzzle_vectors.shape[-1]))
-            x = torch.cat([rearrange(padded, "b (p d) -> b p d", p=P), x], dim=1)
+        P = self.config.puzzle_positions
+        D = self.config.hidden_size
+        dtype = getattr(torch, self.config.dtype)
+        missing = P * D - puzzle_vectors.shape[-1]
+        padded = F.pad(puzzle_vectors.to(dtype), (0, missing))
+        puzzle = rearrange(padded, "b (p d) -> b p d", d=D)
+        cells = self.tokens(inputs).to(dtype)
+        x = torch.cat([puzzle, cells], dim=1)
         if "learned" in self.config.positions:
-            x = (x + self.positions.weight.to(dtype)) / math.sqrt(2)  # keeps the variance of one embedding
+            places = self.positions.weight.to(dtype)
+            x = (x + places) / math.sqrt(2)  # keeps the variance of one embedding
         return math.sqrt(D) * x
 
-    def think(self, z_H, z_L, x, rope, gradient_steps):
+    def update(self, i, z_H, z_L, x, rope):
+        """Update i = 1, 2, … of L, and after each T of them one of H."""
+        z_L = self.L(z_L, z_H + x, rope)
+        if i % self.config.L_cycles == 0:
+            z_H = self.H(z_H, z_L, rope)
+        return z_H, z_L
+
+    def think(self, z_H, z_L, x):
         """N·T updates of L and N of H (paper, figure 4): states and x all (B, P+S, D) -> the new z_H, z_L.
         Why only the last update of each module carries gradient: at a fixed point z* of an update z = f(z,
         θ), the implicit function theorem gives dz*/dθ = (I − ∂f/∂z)⁻¹ ∂f/∂θ. The inverse is the Neumann
         series I + ∂f/∂z + (∂f/∂z)² + …, and HRM keeps its first term: back-propagate through f once, hold its
         input constant (paper, section 2, "approximate gradient"). Memory then does not grow with N·T."""
-        N, T = self.config.H_cycles, self.config.L_cycles
-        for i in range(1, N * T + 1):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and i > N * T - gradient_steps):
-                z_L = self.L(z_L, z_H + x, rope)
-                if i % T == 0:
-                    z_H = self.H(z_H, z_L, rope)
+        updates = self.config.H_cycles * self.config.L_cycles
+        without = max(0, updates - self.gradient_steps)
+        rope = self.cos, self.sin
+        with torch.no_grad():
+            for i in range(1, without + 1):
+                z_H, z_L = self.update(i, z_H, z_L, x, rope)
+        for i in range(without + 1, updates + 1):
+            z_H, z_L = self.update(i, z_H, z_L, x, rope)
         return z_H, z_L
 
-    def forward(self, z, inputs, puzzle_vectors=None, gradient_steps=None):
-        """One segment: think, then both heads.
-        z: (z_H, z_L), each (B, P+S, D); inputs: (B, S) tokens; puzzle_vectors: (B, puzzle_emb_ndim) or None;
-        gradient_steps: 1 is the one-step gradient, N·T back-propagation through the whole segment.
-        Returns the new state (detached), token logits (B, S, V) and q_halt, q_continue (B,) in float32."""
-        rope = None if self.config.positions == "learned" else (self.cos, self.sin)
+    def forward(self, z, inputs, puzzle_vectors):
+        """One segment: z (z_H, z_L), inputs (B, S) tokens, puzzle_vectors (B, puzzle_emb_ndim) -> the new z
+        (detached), token logits (B, S, V), and q_halt, q_continue (B,) in float32."""
         x = self.input_network(inputs, puzzle_vectors)
-        z_H, z_L = self.think(*z, x, rope, gradient_steps or self.gradient_steps)
+        z_H, z_L = self.think(*z, x)
         logits = self.head(z_H)[:, self.config.puzzle_positions :]
-        q_halt, q_continue = self.q_head(z_H[:, 0].to(self.q_head.weight.dtype)).unbind(-1)
+        # Position 0 is no cell but the puzzle embedding's first: it can gather what concerns the whole board.
+        board = z_H[:, 0].to(self.q_head.weight.dtype)
+        q_halt, q_continue = self.q_head(board).unbind(-1)
         return (z_H.detach(), z_L.detach()), logits, q_halt, q_continue
 
     def wants_to_halt(self, q_halt, q_continue, confidence=0.5):
@@ -283,44 +293,53 @@ class HRM(nn.Module):
         answer right with a probability above `confidence`?"""
         if self.config.halting == "q":
             return q_halt > q_continue
-        return q_halt > math.log(confidence / (1 - confidence))
+        return q_halt.sigmoid() > confidence
 
 
 # ---------------------------------------------------------------------------------------------------- losses
 def stablemax_cross_entropy(logits, labels):
     """−log p(label) per token (B, S), with s(x) in place of exp(x): x+1 for x ≥ 0, 1/(1−x) for x < 0.
-    Published code's choice for small data (Prieto et al. 2025): it grows linearly, so that a certain model
-    does not saturate. In float64 as published, as p may come close to 1 (Apple's GPUs have none)."""
-    x = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
-    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
-    known = labels != IGNORE
-    p = s.gather(-1, labels.where(known, 0).unsqueeze(-1)).squeeze(-1) / s.sum(-1)
-    return -p.log() * known
-
-
-def segment_loss(config, logits, labels, q_halt, q_continue, target_continue):
-    """Loss of one segment, summed over the B sequences, with its parts and what the metrics need.
-    Total = token loss + q_weight · (halt + continue). [≠] The paper's formula has no weight, its code ½.
-    target_continue (B,) is None where there is no continue loss: M_max = 1, or halting by "bce".
-    Returns loss (scalar), parts (dict of scalars), cell accuracy (B,) and exact (B,) bool."""
-    if config.token_loss == "stablemax":
-        token_losses = stablemax_cross_entropy(logits, labels)
-    else:
-        token_losses = F.cross_entropy(logits.float().mT, labels, ignore_index=IGNORE, reduction="none")
+    Published for small data (Prieto et al. 2025), in float64: it grows linearly and does not saturate."""
+    x = logits.double()
+    below = 1 / (1 - x.clamp(max=0))
+    s = torch.where(x < 0, below, x + 1)
     labelled = labels != IGNORE
-    count = labelled.sum(-1)
-    token = (token_losses.sum(-1) / count.clamp(min=1)).sum()
-    right = (labelled & (logits.argmax(-1) == labels)).sum(-1)
-    exact = right == count
+    known = labels.where(labelled, 0)  # (B, S)
+    of_label = s.gather(-1, known[:, :, None])[:, :, 0]
+    p = of_label / s.sum(-1)
+    return -p.log() * labelled
+
+
+METRICS = "exact", "cell", "segments", "q_halt_accuracy"
+
+
+def measure(predictions, labels, segments, q_halt):
+    """What is counted of each puzzle, in training as in evaluation: the METRICS, (4, B) float32. Is every
+    labelled cell right, how many are, after how many segments; does q_halt > 0 tell right from wrong?"""
+    labelled = labels != IGNORE
+    right = ((predictions == labels) & labelled).sum(-1)
+    exact = right == labelled.sum(-1)
+    cell = right / labelled.sum(-1).clamp(min=1)
+    told = (q_halt >= 0) == exact
+    return torch.stack([exact.float(), cell, segments.float(), told.float()])
+
+
+def segment_loss(config, logits, labels, q_halt, q_continue, exact, target_continue):
+    """Token loss and loss of a segment, both summed over the B sequences (scalars).
+    Loss = token loss + q_weight · (halt + continue). [≠] The paper's formula has no weight, its code ½.
+    exact (B,): is this segment's answer right? target_continue (B,) is None where there is no continue loss:
+    M_max = 1, or halting by "bce"."""
+    if config.token_loss == "stablemax":
+        losses = stablemax_cross_entropy(logits, labels)  # (B, S)
+    else:
+        losses = F.cross_entropy(logits.float().mT, labels, ignore_index=IGNORE, reduction="none")
+    labelled = (labels != IGNORE).sum(-1).clamp(min=1)
+    token_loss = (losses.sum(-1) / labelled).sum()
     # G_halt = 1 if stopping here gives the right answer: a Q-value is the probability of that (paper's Ĝ).
-    halt = F.binary_cross_entropy_with_logits(q_halt, exact.to(q_halt.dtype), reduction="sum")
-    parts = {"lm_loss": token.detach(), "q_halt_loss": halt.detach()}
-    loss = token + config.q_weight * halt
+    q_loss = F.binary_cross_entropy_with_logits(q_halt, exact.to(q_halt.dtype), reduction="sum")
     if target_continue is not None:
-        go_on = F.binary_cross_entropy_with_logits(q_continue, target_continue, reduction="sum")
-        parts["q_continue_loss"] = go_on.detach()
-        loss = loss + config.q_weight * go_on
-    return loss, parts, right / count.clamp(min=1), exact
+        q_loss = q_loss + F.binary_cross_entropy_with_logits(q_continue, target_continue, reduction="sum")
+    return token_loss, token_loss + config.q_weight * q_loss
 
 
 # ----------------------------------------------------------------------- deep supervision and ACT in training
@@ -338,76 +357,62 @@ class Slots:
     @classmethod
     def empty(cls, model, inputs, labels, puzzle_ids):
         """All halted: the first `act_step` fills every slot. The arguments give shapes and the device."""
-        segments = torch.zeros(len(inputs), dtype=torch.int32, device=inputs.device)
-        return cls(inputs, labels, puzzle_ids, *model.initial_state(len(inputs)), segments, segments == 0)
+        segments = torch.zeros_like(puzzle_ids)
+        halted = torch.ones_like(puzzle_ids, dtype=torch.bool)
+        return cls(inputs, labels, puzzle_ids, *model.initial_state(len(inputs)), segments, halted)
 
     def refill(self, model, inputs, labels, puzzle_ids):
         """Slots that halted take their row of the batch and the initial state; the others think on."""
         z_H, z_L = model.initial_state(len(inputs))
-        row, state = self.halted[:, None], self.halted[:, None, None]
-        return Slots(torch.where(row, inputs, self.inputs), torch.where(row, labels, self.labels),
-                     torch.where(self.halted, puzzle_ids, self.puzzle_ids),
-                     torch.where(state, z_H, self.z_H), torch.where(state, z_L, self.z_L),
-                     torch.where(self.halted, 0, self.segments), torch.zeros_like(self.halted))
+        row = self.halted[:, None]
+        state = self.halted[:, None, None]
+        return Slots(
+            inputs=torch.where(row, inputs, self.inputs),
+            labels=torch.where(row, labels, self.labels),
+            puzzle_ids=torch.where(self.halted, puzzle_ids, self.puzzle_ids),
+            z_H=torch.where(state, z_H, self.z_H),
+            z_L=torch.where(state, z_L, self.z_L),
+            segments=torch.where(self.halted, 0, self.segments),
+            halted=torch.zeros_like(self.halted),
+        )
 
 
 def draw_M_min(B, M_max, exploration, generator=None):
     """M_min per slot (B,): with probability ε uniform in {2..M_max}, else 1 (paper, section 2, ACT)."""
     explore = torch.rand(B, generator=generator) < exploration
-    return torch.where(explore, torch.randint(2, max(M_max, 2) + 1, (B,), generator=generator), 1)
+    longer = torch.randint(2, max(M_max, 2) + 1, (B,), generator=generator)
+    return torch.where(explore, longer, 1)
 
 
 def act_step(model, slots, batch, M_max, M_min=1):
     """One segment for every slot: refill, think, compare, decide who halts. Backward is the caller's.
-    batch: (inputs, labels, puzzle_ids) on offer; M_min: (B,) from `draw_M_min`. Returns the new slots, the
-    loss summed over sequences, the metrics of the sequences that halted (sums, to be divided by
-    metrics["count"]), and the puzzle vectors, whose .grad the puzzle embedding's optimiser wants."""
+    batch: (inputs, labels, puzzle_ids) on offer; M_min: (B,) from `draw_M_min`. Returns the new slots; the
+    loss, summed over the B sequences; a dict of sums (METRICS: over the "count" sequences that halted); and
+    the puzzle vectors, whose .grad the puzzle embedding's optimiser wants."""
     config = model.config
     slots = slots.refill(model, *batch)
-    puzzle_vectors = model.puzzle_vectors(slots.puzzle_ids)
-    if puzzle_vectors is not None:
-        puzzle_vectors.requires_grad_()
+    puzzle_vectors = model.puzzle_vectors(slots.puzzle_ids).requires_grad_()
     z, logits, q_halt, q_continue = model((slots.z_H, slots.z_L), slots.inputs, puzzle_vectors)
     with torch.no_grad():
         segments = slots.segments + 1
         last = segments >= M_max
         halted = last | (model.wants_to_halt(q_halt, q_continue) & (segments >= M_min))
-        target = None
+        measured = measure(logits.argmax(-1), slots.labels, segments, q_halt)
+        target_continue = None
         if M_max > 1 and config.halting == "q":
             # Q-learning: going on is worth what the next segment's better choice is worth, so look one ahead.
             _, _, next_halt, next_continue = model(z, slots.inputs, puzzle_vectors)
-            target = torch.where(last, next_halt, torch.maximum(next_halt, next_continue)).sigmoid()
-    loss, parts, cells, exact = segment_loss(config, logits, slots.labels, q_halt, q_continue, target)
-    counted = halted & (slots.labels != IGNORE).any(-1)  # a padding row has no label and is not counted
-    metrics = {"count": counted.sum(), "segments": (segments * counted).sum(), **parts,
-               "accuracy": (cells * counted).sum(), "exact_accuracy": (exact & counted).sum(),
-               "q_halt_accuracy": (((q_halt >= 0) == exact) & counted).sum()}
-    slots = Slots(slots.inputs, slots.labels, slots.puzzle_ids, *z, segments, halted)
+            best = torch.maximum(next_halt, next_continue)
+            target_continue = torch.where(last, next_halt, best).sigmoid()
+    exact = measured[METRICS.index("exact")]
+    token_loss, loss = segment_loss(config, logits, slots.labels, q_halt, q_continue, exact, target_continue)
+    metrics = {"loss": loss.detach(), "token_loss": token_loss.detach(), "count": halted.sum()}
+    metrics |= zip(METRICS, (measured * halted).sum(-1))
+    slots = replace(slots, z_H=z[0], z_L=z[1], segments=segments, halted=halted)
     return slots, loss, metrics, puzzle_vectors
 
 
 # -------------------------------------------------------------------------------------------------- inference
-class Thinking:
-    """Puzzles inputs (B, S) that are being thought about, one segment after the other."""
-
-    def __init__(self, model, inputs, puzzle_ids=None):
-        if puzzle_ids is None:
-            puzzle_ids = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
-        self.model, self.inputs, self.vectors = model, inputs, model.puzzle_vectors(puzzle_ids)
-        self.z = model.initial_state(len(inputs))  # z_H, z_L, each (B, P+S, D)
-
-    @torch.no_grad()
-    def segment(self):
-        """One more segment -> token logits (B, S, V), q_halt (B,), q_continue (B,)."""
-        self.z, *outputs = self.model(self.z, self.inputs, self.vectors)
-        return outputs
-
-    def keep(self, rows):
-        """Go on with these puzzles only (a mask or indices)."""
-        self.inputs, self.z = self.inputs[rows], tuple(z[rows] for z in self.z)
-        self.vectors = None if self.vectors is None else self.vectors[rows]
-
-
 @dataclass
 class Solution:
     """What `solve` found for B puzzles."""
@@ -417,29 +422,29 @@ class Solution:
 
 
 @torch.no_grad()
-def solve(model, inputs, puzzle_ids=None, max_segments=None, halt=True, confidence=0.5, after_segment=None):
-    """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) and answer.
-
-    With `halt`, a puzzle stops as soon as the Q-head says so (`confidence`: see `HRM.wants_to_halt`) and
-    leaves the batch, which saves its time; the answer is the one with the highest q_halt on the way. [≠] The
-    published evaluation never stops early: halt=False. `after_segment`: changes a state (extras/vote.py)."""
-    thinking = Thinking(model, inputs, puzzle_ids)
-    active = torch.arange(len(inputs), device=inputs.device)  # rows still being thought about
-    q_best = torch.full_like(active, -torch.inf, dtype=torch.float32)
-    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(active), q_best)
+def solve(model, inputs, puzzle_ids=None, max_segments=None, confidence=0.5):
+    """Think about inputs (B, S) for up to `max_segments` (default: the model's M_max) -> Solution. A puzzle
+    stops as soon as the Q-head says so (`HRM.wants_to_halt`) and leaves the batch; its answer is the one with
+    the highest q_halt. [≠] The published evaluation never stops early and gives the last: confidence=1."""
+    if puzzle_ids is None:
+        puzzle_ids = torch.zeros_like(inputs[:, 0])
+    puzzle_vectors = model.puzzle_vectors(puzzle_ids)
+    z_H, z_L = model.initial_state(len(inputs))
+    rows = torch.arange(len(inputs), device=inputs.device)  # puzzles still being thought about
+    none_yet = torch.full_like(rows, -torch.inf, dtype=torch.float32)
+    solution = Solution(torch.zeros_like(inputs), torch.zeros_like(rows), none_yet)
     for segment in range(1, (max_segments or model.config.M_max) + 1):
-        logits, q_halt, q_continue = thinking.segment()
-        if after_segment:
-            thinking.z = tuple(after_segment(z) for z in thinking.z)
-        better = q_halt > solution.q_halt[active] if halt else torch.ones_like(active, dtype=torch.bool)
-        rows = active[better]
-        solution.predictions[rows] = logits[better].argmax(-1)
-        solution.q_halt[rows] = q_halt[better].float()
-        solution.segments[active] = segment
-        if halt:
-            go_on = ~model.wants_to_halt(q_halt, q_continue, confidence)
-            active = active[go_on]
-            thinking.keep(go_on)
-        if not len(active):
+        (z_H, z_L), logits, q_halt, q_continue = model((z_H, z_L), inputs, puzzle_vectors)
+        solution.segments[rows] = segment
+        better = (q_halt > solution.q_halt[rows]) | (confidence == 1)
+        solution.predictions[rows[better]] = logits[better].argmax(-1)
+        solution.q_halt[rows[better]] = q_halt[better].float()
+        if confidence < 1:
+            left = ~model.wants_to_halt(q_halt, q_continue, confidence)
+            rows = rows[left]
+            inputs = inputs[left]
+            puzzle_vectors = puzzle_vectors[left]
+            z_H, z_L = z_H[left], z_L[left]
+        if not len(rows):
             break
     return solution

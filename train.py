@@ -5,20 +5,18 @@
     python train.py --eval runs/maze/best.pt         # how good is it, on test puzzles it has never seen
     torchrun --nproc-per-node 8 train.py --preset paper --task sudoku --data sapientinc/sudoku-extreme
 
-`train` below is the whole loop: every step offers a batch of puzzles to the ACT slots (hrm.py), each slot
-thinks for one segment, and the weights are updated at once (deep supervision: paper, section 2). All that is
-random in a step is a function of (seed, step), so that a run which is stopped and resumed, or split over more
-processes, computes the same.
+`train_step` is one update of the weights, `train` the loop around it: every step offers a batch of puzzles to
+the ACT slots (hrm.py), each slot thinks for one segment, and the weights are updated at once (deep
+supervision: paper, section 2). All that is random in a step is a function of (seed, step), so that a run
+which is stopped and resumed, or split over more processes, computes the same.
 """
 
-import copy
 import importlib
 import json
+import shlex
 import sys
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,370 +24,360 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data import BUILT_IN, load_splits, load_task, to_tensors
-from hrm import Block, HRMConfig, Slots, act_step, draw_M_min, solve
-from puzzles.task import returned
-from training.checkpoints import build, fitting, kept_test, load_model, make_model, to_resume
-from training.files import UserError, write, write_text
-from training.log import Log, print_table, signals
-from training.optimisers import M_max_at, lr_scale, make_optimizers, sign_sgd_
-from training.options import (OPTIONS, RUNTIME, SIZES, Options, compiles, exit_status, optimiser_steps, parse,
-                              task_keywords, with_preset)
-from training.pictures import boards_side_by_side, draw_boards, draw_curves
-from training.processes import Processes, choose_device
+from data import BUILT_IN, load_splits, load_task, offer_batch, parse_options, to_tensors
+from hrm import METRICS, Block, HRMConfig, act_step, draw_M_min, measure, solve
+from puzzles.boards import boards_side_by_side, draw_boards, save_figure
+from puzzles.errors import UserError, exit_status
+from puzzles.files import write_answers, write_text
+from training.checkpoints import kept_test, load_model, split_options, to_resume, unseen
+from training.log import Interrupted, Log, print_table, signals
+from training.optimisers import M_max_at, average_, lr_scale, sign_sgd_
+from training.options import OPTIONS, RUNTIME, SIZES, Options, build, parse, with_preset
+from training.pictures import draw_curves
+from training.processes import Processes
+from training.run import Run, lock
 
-EAGER_STEPS = 10  # of a run, before torch.compile: its first figures come at once, and any mistake too
+LOG_EVERY = 10  # steps between two rows of metrics.csv
+EAGER_STEPS = 10  # of a run on a CPU, before torch.compile: its first figures come at once, any mistake too
 
 
 # ------------------------------------------------------------------------------------------------- training
-class Run:
-    """Everything that changes in training, and so all that a checkpoint holds."""
-
-    def __init__(self, options, config, task, split, processes):
-        torch.manual_seed(options.seed)
-        self.options, self.config, self.processes = options, config, processes
-        self.task = {"name": task.name, **task.options}
-        parts = {"puzzles": split.inputs, "answers": split.labels}  # on --resume, are they still the same?
-        self.checksums = {name: zlib.crc32(rows.tobytes()) for name, rows in parts.items()}
-        self.test = None  # test puzzles that were made here: what is kept need not be made again
-        self.model = make_model(config).to(processes.device)
-        self.averaged = self.model  # what is evaluated
-        if options.ema:
-            self.averaged = copy.deepcopy(self.model)
-            if config.puzzle_positions:  # shared: a row is seldom in a batch, its average would lag behind
-                self.averaged.puzzle_emb = self.model.puzzle_emb
-        self.optimizers = make_optimizers(self.model, options)
-        B = options.batch_size // processes.world // options.accumulate
-        tokens = torch.zeros(B, task.seq_len, dtype=torch.long, device=processes.device)
-        empty = Slots.empty(self.model, tokens, tokens, tokens[:, 0])
-        self.slots = [empty] * options.accumulate  # one for each micro-batch
-        self.step, self.best, self.seconds = 0, -1.0, 0.0
-
-    def weights(self):
-        """What evaluation needs."""
-        return {"averaged": self.averaged.state_dict(), "step": self.step, "options": asdict(self.options),
-                "config": asdict(self.config), "task": self.task, "test": self.test, **self.checksums}
-
-    def checkpoint(self):
-        """All of it."""
-        fields = zip(*(vars(slots).values() for slots in self.slots))  # of each, the parts of micro-batches
-        slots = [self.processes.gather(torch.cat(parts)) for parts in fields]
-        optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        return {**self.weights(), "model": self.model.state_dict(), "optimizers": optimizers, "slots": slots,
-                "best": self.best, "seconds": self.seconds}
-
-    def restore(self, checkpoint):
-        self.model.load_state_dict(checkpoint["model"])
-        self.averaged.load_state_dict(checkpoint["averaged"])
-        states = checkpoint.get("optimizers") or [checkpoint["optimizer"]]  # of an earlier version
-        for optimizer, state in zip(self.optimizers, states):
-            optimizer.load_state_dict(state)
-        mine = [self.processes.mine(tensor.to(self.processes.device)).chunk(len(self.slots))
-                for tensor in checkpoint["slots"]]
-        self.slots = [Slots(*tensors) for tensors in zip(*mine)]
-        self.step, self.best, self.seconds = (checkpoint[name] for name in ("step", "best", "seconds"))
-
-    def save(self, path, content):
-        if self.processes.rank == 0:
-            write(path, lambda temporary: torch.save(content, temporary))
+def offer(run, task, split, step):
+    """What this step offers to the slots -> for each micro-batch (inputs, labels, puzzle_ids, M_min). A batch
+    is drawn whole and then cut, so that processes and micro-batches together see the same one however many
+    they are."""
+    options = run.options
+    batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints)
+    M_max = M_max_at(step, options, run.config.M_max)
+    seed = np.random.default_rng([options.seed, step, 2]).integers(2**62)
+    generator = torch.Generator().manual_seed(int(seed))
+    M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
+    parts = []
+    for whole in to_tensors(batch, run.processes.device, M_min):
+        mine = run.processes.mine(whole)
+        parts.append(mine.chunk(options.accumulate))
+    return list(zip(*parts))
 
 
-def offers(task, split, run, steps):
-    """From run.step on: (step, M_max, micro-batches), each micro-batch (inputs, labels, puzzle_ids, M_min).
-    A batch is drawn whole and then cut, so that processes and micro-batches together see the same one however
-    many they are; and it is made in a thread of its own, one step ahead of the model."""
-    options, processes = run.options, run.processes
-
-    def make(step):
-        rng = np.random.default_rng([options.seed, step, 1])
-        batch = task.offer(split, step, options, rng)
-        M_max = M_max_at(step, steps, run.config.M_max, options.grow_M_max)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-        whole = to_tensors(batch, processes.device, M_min)
-        return M_max, list(zip(*(processes.mine(tensor).chunk(options.accumulate) for tensor in whole)))
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(make, run.step)
-        for step in range(run.step, steps):
-            offer, ahead = ahead.result(), pool.submit(make, step + 1)
-            yield step, *offer
+def offers(run, task, split):
+    """What every step from run.step on offers, made in a thread while the step before is computed."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(offer, run, task, split, run.step)
+        for step in range(run.step + 1, run.options.steps + 1):
+            ready = coming.result()
+            coming = thread.submit(offer, run, task, split, step)
+            yield ready
 
 
-def update(run, micro_batches, M_max, scale, log):
-    """Deep supervision: one segment for every slot, one update of the weights. `scale`: of learning rates."""
-    options, model, processes = run.options, run.model, run.processes
-    puzzle_ids, puzzle_grads = [], []
+def train_step(run, micro_batches):
+    """Deep supervision: one segment for every slot, one update of the weights."""
+    options = run.options
+    puzzle_ids = []
+    puzzle_grads = []
     for i, (*batch, M_min) in enumerate(micro_batches):
-        run.slots[i], loss, metrics, puzzle_vectors = act_step(model, run.slots[i], batch, M_max, M_min)
+        before = run.slots[i]
+        slots, loss, metrics, puzzle_vectors = act_step(run.model, before, batch, run.M_max, M_min)
         (loss / options.batch_size).backward()
-        log.add(loss, metrics)
-        if puzzle_vectors is not None:
-            puzzle_ids.append(run.slots[i].puzzle_ids)
-            puzzle_grads.append(puzzle_vectors.grad)
-    processes.sum_([p.grad for p in model.parameters()])
-    for optimizer, lr in zip(run.optimizers, (options.lr, options.muon_lr)):
+        run.slots[i] = slots
+        puzzle_ids.append(slots.puzzle_ids)
+        puzzle_grads.append(puzzle_vectors.grad)
+        for name, value in metrics.items():
+            run.sums[name] = run.sums.get(name, 0) + value
+
+    run.processes.sum_([p.grad for p in run.model.parameters()])
+    scale = lr_scale(run.step, options)
+    for optimizer, lr in run.optimizers:
         optimizer.param_groups[0]["lr"] = lr * scale
         optimizer.step()
         optimizer.zero_grad()
-    if puzzle_grads:
-        ids, grads = (processes.gather(torch.cat(parts)) for parts in (puzzle_ids, puzzle_grads))
-        sign_sgd_(model.puzzle_emb, ids, grads, options.puzzle_lr * scale, options.puzzle_weight_decay)
+    if run.config.puzzle_positions:
+        ids = run.processes.gather(torch.cat(puzzle_ids))
+        grads = run.processes.gather(torch.cat(puzzle_grads))
+        sign_sgd_(run.model.puzzle_emb, ids, grads, options.puzzle_lr * scale, options.weight_decay)
+
+    run.step += 1
     if options.ema:
-        with torch.no_grad():
-            torch._foreach_lerp_([*run.averaged.parameters()], [*model.parameters()], 1 - options.ema)
+        average_(run.averaged, run.model, options.ema, run.step)
 
 
-def train(run, task, splits, out, steps, log, stop):
-    """The loop, from run.step to `steps`; False if the event `stop` ended it early."""
-    options, processes = run.options, run.processes
-    compile_at = max(run.step, EAGER_STEPS) if compiles(options, steps, processes.device) else None
-    for step, M_max, micro_batches in offers(task, splits["train"], run, steps):
-        scale = lr_scale(step, steps, options)
-        if step == compile_at:
-            compile_model(run.model, steps)
-        with log.doing("compiling") if step == compile_at else nullcontext():
-            update(run, micro_batches, M_max, scale, log)
-
-        # To read a figure makes the CPU wait for the GPU, so the rest is not done at every step.
-        run.step = step + 1
-        last = run.step == steps
-        evaluating = last or run.step % options.eval_every == 0
-        saving = last or run.step % options.save_every == 0
-        if not (evaluating or saving or run.step % options.log_every == 0):
-            continue
-        interrupted = log.read(stop, scale, M_max)
-        finite = [torch.tensor(log.row["loss"]), *run.model.parameters()]
-        if not all(values.isfinite().all() for values in finite):
-            raise UserError(f"loss {log.row['loss']:.3g} at step {run.step}, and not all weights are finite; "
-                            f"lower --lr. What {out} held before is untouched")
-        if evaluating and len(splits["val"]):
-            with log.doing("evaluating"):
-                result = validate(run, task, splits["val"], M_max, log)
-            if result["exact"] >= run.best:
-                run.best = result["exact"]
-                run.save(out / "best.pt", run.weights())
-        if evaluating and options.keep:
-            run.save(out / f"step-{run.step:07}.pt", run.weights())
-        log.write_row()
-        if evaluating or saving or interrupted:
-            run.save(out / "last.pt", run.checkpoint())
-        if interrupted and not last:
-            return False
-    return True
+def train(run, task, splits, out, log):
+    """The loop, from run.step to the last one; False if it was asked to stop before."""
+    micro_batches = offers(run, task, splits["train"])
+    on_gpu = run.processes.device.type == "cuda"
+    compile_at = run.step if on_gpu else max(run.step, EAGER_STEPS)
+    try:
+        while True:
+            due = run.evaluation_is_due
+            if due:
+                validate(run, task, splits["val"], out, log)
+            if run.sums and (due or run.step % LOG_EVERY == 0):
+                log.write_row()
+            if due:
+                run.save(out / "last.pt", run.checkpoint())
+            if run.step == run.options.steps or stopped(run, log.stop):
+                break
+            offered = next(micro_batches)
+            if run.step == compile_at and wants_compiling(run):
+                with log.doing("compiling"):
+                    compile_model(run, offered)
+            train_step(run, offered)
+    except Interrupted:  # while evaluating or compiling, of which nothing is in the checkpoint
+        pass
+    finally:
+        micro_batches.close()
+    finished = run.step == run.options.steps and not run.evaluation_is_due
+    if not finished:
+        run.save(out / "last.pt", run.checkpoint())
+    return finished
 
 
-def compile_model(model, steps):
+def stopped(run, stop):
+    """Asked to stop? Many processes must agree, which takes time, so they do it now and then."""
+    if run.processes.world == 1:
+        return stop.is_set()
+    return run.step % LOG_EVERY == 0 and run.processes.any(stop.is_set())
+
+
+def wants_compiling(run):
+    """torch.compile takes half a minute first; a CPU's step is then 1.1 to 1.3 times as fast."""
+    if run.options.compile is None:
+        return run.processes.device.type == "cuda" or run.options.steps >= 1000
+    return run.options.compile
+
+
+def compile_model(run, micro_batches):
     """A long run compiles the whole segment, which takes most of a minute. In a short one only the blocks,
-    which share their code, pay: a few seconds, for a gain a few per cent smaller."""
-    blocks = [module for module in model.modules() if isinstance(module, Block)]
-    for module in blocks if steps < 10_000 else [model]:
+    which share their code, pay: a few seconds, for a gain a few per cent smaller. A step that is thrown away
+    shows whether there is a compiler that works; if not, the run goes on without."""
+    blocks = [module for module in run.model.modules() if isinstance(module, Block)]
+    modules = blocks if run.options.steps < 10_000 else [run.model]
+    for module in modules:
         module.compile()
+    try:
+        *batch, M_min = micro_batches[0]
+        _, loss, _, _ = act_step(run.model, run.slots[0], batch, run.M_max, M_min)
+        loss.backward()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        for module in modules:
+            module._compiled_call_impl = None
+        lines = [*str(error).splitlines(), type(error).__name__]
+        reason = next((line for line in lines if "error: " in line), lines[0])
+        tqdm.write(f"torch.compile does not work here, the run goes on without it: {reason[:200]}")
+    run.model.zero_grad()
 
 
-def validate(run, task, split, M_max, log):
-    """Evaluate the averaged weights with the M_max of this step, and show the first answers."""
-    halting = {"halt": run.options.halt, "confidence": run.options.confidence, "max_segments": M_max}
-    with torch.compiler.set_stance("force_eager"):  # as puzzles halt, the batch changes its size
-        result = evaluate([run.averaged], task, split, run.processes, **halting)
-        answers = answer([run.averaged], task, split[:4], **halting).predictions.numpy()
-    log.validated(result, boards_side_by_side(task, split[:4], answers))
-    return result
+def validate(run, task, split, out, log):
+    """Evaluate the averaged weights with the M_max of this step, show the first answers, keep the best."""
+    run.check_finite()
+    if len(split):
+        thinking = {"max_segments": run.M_max, "confidence": run.options.confidence}
+        with log.doing("evaluating"), torch.compiler.set_stance("force_eager"):  # batches of many sizes
+            result = evaluate([run.averaged], task, split, processes=run.processes, **thinking)
+            answers = answer([run.averaged], task, split[:4], **thinking).predictions.numpy()
+        log.validated(result, boards_side_by_side(task, split[:4], answers))
+    run.evaluated = run.step
+    if len(split) and result["exact"] >= run.best:
+        run.best = result["exact"]
+        run.save(out / "best.pt", run.weights())
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
-def answer(models, task, split, votes=1, noise=0.0, views=True, noise_seed=0, **thinking):
-    """The answers to the puzzles of a split -> Solution on the CPU. `thinking`: keyword arguments of
-    `solve`."""
+def answer(models, task, split, votes=1, max_segments=None, confidence=1.0):
+    """The answers to the puzzles of a split -> Solution on the CPU."""
     if len(models) > 1 or votes > 1:
         vote = importlib.import_module("extras.vote").vote  # read only when asked for
-        return vote(models, task, split.inputs, split.puzzle_ids, votes=votes, noise=noise, views=views,
-                    noise_seed=noise_seed, **thinking)
+        return vote(models, task, split.inputs, split.puzzle_ids, votes, max_segments, confidence)
     inputs, _, puzzle_ids = to_tensors(split, next(models[0].parameters()).device)
-    solution = solve(models[0], inputs, puzzle_ids, **thinking)
+    solution = solve(models[0], inputs, puzzle_ids, max_segments, confidence)
     for name, tensor in vars(solution).items():
         setattr(solution, name, tensor.cpu())
     return solution
 
 
-def evaluate(models, task, split, processes=None, progress=False, **thinking):
-    """Solve the n puzzles of a split with a list of models, which vote if they are several -> dict of "n" and
-    of means over them: "exact" (every labelled cell is right), "valid" (right by the rules of the task: a
-    maze may have several shortest paths), "cell", "segments", "q_halt_accuracy" (does q_halt > 0 tell right
-    answers from wrong ones?), and "puzzles_per_s".
-
-    `processes` share the work; `thinking` are keyword arguments of `answer`."""
-    rank, world = (processes.rank, processes.world) if processes else (0, 1)
-    start, keys = time.time(), ("n", "exact", "valid", "cell", "segments", "q_halt_accuracy")
-    sums, device = torch.zeros(len(keys)), next(models[0].parameters()).device
+def evaluate(models, task, split, votes=1, max_segments=None, confidence=1.0, processes=None, progress=False,
+             found=None):
+    """Solve the n puzzles of a split with a list of models, which vote if they are several -> dict of "n", of
+    means over them: METRICS (hrm.py) and "valid" (right by the rules of the task: a maze may have several
+    shortest paths), and "puzzles_per_s". `processes` share the work. `found`: a list that gets the Solutions,
+    of this process's puzzles."""
+    start = time.time()
+    device = next(models[0].parameters()).device
     batch = 125 if device.type == "cpu" else 500  # a CPU is a quarter faster when the states fit its cache
-    starts = range(rank * batch, len(split), world * batch)
-    for i in tqdm(starts, "evaluating", disable=not progress, leave=False):
-        part = split[i : i + batch]
-        solution = answer(models, task, part, **thinking)
-        labels = torch.from_numpy(part.labels.astype(np.int64))
-        labelled = labels != 0  # PAD
-        right = ((solution.predictions == labels) & labelled).sum(-1)
-        exact = right == labelled.sum(-1)
-        valid = task.check(part.inputs, solution.predictions.numpy().astype(np.uint8))
-        valid = exact if valid is None else torch.from_numpy(
-            returned(task, "check", valid, ((len(part),), 2))[0])
-        measured = (torch.ones_like(exact), exact, valid, right / labelled.sum(-1).clamp(min=1),
-                    solution.segments, (solution.q_halt > 0) == exact)
-        sums += torch.stack([values.float().sum() for values in measured])
+    mine = np.arange(len(split))
+    if processes:
+        mine = np.array_split(mine, processes.world)[processes.rank]
+    sums = torch.zeros(2 + len(METRICS))
+    for i in tqdm(range(0, len(mine), batch), "evaluating", disable=not progress, leave=False):
+        part = split[mine[i : i + batch]]
+        solution = answer(models, task, part, votes, max_segments, confidence)
+        _, labels, _ = to_tensors(part, torch.device("cpu"))
+        measured = measure(solution.predictions, labels, solution.segments, solution.q_halt)
+        answers = solution.predictions.numpy().astype(np.uint8)
+        valid = task.is_right(part.inputs, part.labels, answers)
+        if found is not None:
+            found.append(solution)
+        sums[0] += len(part)
+        sums[1:-1] += measured.sum(-1)
+        sums[-1] += valid.sum()
     if processes:
         sums = sums.to(device)
         processes.sum_([sums])
     n, *totals = sums.tolist()
-    means = dict(zip(keys[1:], (total / n for total in totals)))
+    means = {name: total / n for name, total in zip((*METRICS, "valid"), totals)}
     return {"n": int(n), **means, "puzzles_per_s": n / (time.time() - start)}
 
 
-def report(models, task, split, out, processes, path, progress, **thinking):
+def report(models, task, split, out, processes, path, options):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
-    progress, models = progress and processes.rank == 0, [model.to(processes.device) for model in models]
-    if task.report:
-        return task.report(models, task, split, out, processes, path, progress, **thinking)
-    thinking["max_segments"] = thinking["max_segments"] or models[0].config.M_max
-    result = evaluate(models, task, split, processes, progress, **thinking)
+    models = [model.to(processes.device) for model in models]
+    progress = processes.rank == 0 and not options.quiet
+    asked = {"votes": options.votes, "max_segments": options.max_segments, "confidence": options.confidence}
+    if task.votes_over_variants:
+        arc_vote = importlib.import_module("extras.arc_vote")
+        return arc_vote.report(models, task, split, out, processes, path, progress, **asked)
+    asked["votes"] = importlib.import_module("extras.vote").check_votes(task, models, options.votes)
+    asked["max_segments"] = options.max_segments or models[0].config.M_max
+    found = []
+    result = evaluate(models, task, split, processes=processes, progress=progress, found=found, **asked)
+    if options.eval and options.data and processes.world == 1:
+        write_answers(out / "answers.csv", task, split.inputs, found)
+        print(f"written: {out / 'answers.csv'}")
+        if not split.labels.any():
+            return
     if processes.rank > 0:
         return
-    votes = thinking["votes"] * len(models)
-    print(f"{path} on {len(split)} test puzzles, {'up to' if thinking['halt'] else 'always'} "
-          f"{thinking['max_segments']} segments each{f', {votes} votes' if votes > 1 else ''}:")
+    upto = "up to" if options.confidence < 1 else "always"
+    votes = asked["votes"] * len(models)
+    print(f"{path} on {len(split)} test puzzles, {upto} {asked['max_segments']} segments each"
+          f"{f', {votes} votes' if votes > 1 else ''}:")
     print_table(result)
-    write_text(out / "eval.json", json.dumps({"checkpoint": str(path), **thinking, **result}, indent=2))
+    write_text(out / "eval.json", json.dumps({"checkpoint": str(path), **asked, **result}, indent=2))
     few = split[:8]
-    solution = answer(models, task, few, **thinking)
+    solution = answer(models, task, few, **asked)
+    titles = [f"in {segments} segment{'s' * (segments > 1)}" for segments in solution.segments.tolist()]
     answers = solution.predictions.numpy().astype(np.uint8)
-    titles = [f"in {segments} segment{'s' * (segments > 1)}" for segments in solution.segments]
-    draw_boards(task, few, out / "solved.png", titles, answers)
+    save_figure(out / "solved.png", draw_boards(task, few, titles, answers), dpi=100)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 
 
 # -------------------------------------------------------------------------------------------------- commands
 def train_command(given, processes):
     """Begin a run, or go on with one, and evaluate what it found -> exit status."""
+    checkpoint = None
     if "resume" in given:
-        out, checkpoint, options, task, sizes = to_resume(given)
+        out, checkpoint, options, task = to_resume(given)
+        sizes = checkpoint["config"]
     else:
-        checkpoint, (options, sizes) = None, with_preset(given)
-        build(HRMConfig, seq_len=(options.size or 9) ** 2, **sizes)  # refused before the puzzles are made
-        optimiser_steps(options, options.train_size or 10_000, processes)
+        options, sizes = with_preset(given)
         out = Path(options.out or f"runs/{options.task}")
         if (out / "last.pt").exists():
-            raise UserError(f"{out} already holds a run; go on with it: --resume {out}, "
+            raise UserError(f"{out} already holds a run; go on with it: --resume {shlex.quote(str(out))}, "
                             f"or begin another: --out FOLDER")
-        task = load_task(options.task, options.data, **task_keywords(options))
-    options.votes = task.check_votes(given, 1, options.votes, options.noise, options.views)
-    run, splits, steps = begin(options, sizes, task, processes)
-    if options.data is None and not task.load:
-        rows = {name: torch.from_numpy(getattr(splits["test"], name)) for name in ("inputs", "labels")}
-        run.test = {"puzzles": list(puzzles(options)), **rows}
+        task = load_task(options.task, options.data, size=options.size, **parse_options(options.task_options))
+    run, splits = begin(options, sizes, task, processes)
     if checkpoint:
-        if any(checkpoint.get(name, now) != now for name, now in run.checksums.items()):  # old: no answers
+        if (checkpoint["puzzles"], checkpoint["identity"]) != (run.puzzles, run.identity):
             raise UserError(f"the training puzzles are not those that {out} began with; "
                             f"restore --data {options.data}")
-        with fitting(out):
-            run.restore(checkpoint)
-    with processes.alone_in(out):
-        return to_the_end(run, task, splits, out, steps)
+        run.restore(checkpoint)
+    elif options.init:
+        run.initialise(options.init)
+    with lock(out, processes.rank), signals() as stop:
+        if processes.rank == 0:
+            announce(run, task, splits, out)
+        log = Log(run, out, stop)
+        with log.bar:
+            finished = train(run, task, splits, out, log)
+    processes.wait()  # for rank 0, which writes the checkpoints
+    own = "" if task.name in BUILT_IN else f" --task {task.name}"
+    if not finished:
+        if processes.rank == 0:
+            print(f"stopped and saved after step {run.step} of {options.steps}; "
+                  f"go on with: python train.py --resume {shlex.quote(str(out))}{own}")
+        return 130
+    best = out / ("best.pt" if run.best >= 0 else "last.pt")
+    model, _, _ = load_model(best, task.name)
+    report([model], task, splits["test"], out, processes, best, options)
+    if processes.rank == 0:
+        draw_curves(out / "metrics.csv", out / "curves.png")
+        print(f"the curves: {out / 'curves.png'}")
+        if not task.votes_over_variants:
+            print(f"watch it think: python analyze.py steps --checkpoint {shlex.quote(str(best))}{own}")
+    return 0
 
 
 def begin(options, sizes, task, processes):
-    """Options and model sizes -> a Run that has done nothing yet, its puzzles, and the steps it will take."""
-    splits = load_splits(task, *puzzles(options), progress=processes.rank == 0 and not options.quiet)
-    config = build(HRMConfig, vocab_size=task.vocab_size, seq_len=task.seq_len,
-                   num_puzzles=max(split.num_puzzles for split in splits.values()), **sizes)
-    steps = optimiser_steps(options, len(splits["train"]), processes)
-    return Run(options, config, task, splits["train"], processes), splits, steps
+    """Options and model sizes -> a Run that has done nothing yet, and its puzzles."""
+    parts = processes.world * options.accumulate
+    if options.batch_size % parts:
+        raise UserError(f"--batch-size {options.batch_size} is no multiple of {parts}, the number of "
+                        f"processes times --accumulate")
+    sizes = {**sizes, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
+    build(HRMConfig, **sizes)  # refused before the puzzles are made
+    wanted = split_options(options)
+    splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+    if not len(splits["train"]):
+        raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
+    sizes["num_puzzles"] = max(split.num_puzzles for split in splits.values())
+    config = HRMConfig(**sizes)
+    run = Run(options, config, task, splits["train"], processes)
+    if options.data is None and not task.shipped:
+        test = splits["test"]
+        run.test = {"wanted": wanted, "inputs": torch.from_numpy(test.inputs),
+                    "labels": torch.from_numpy(test.labels)}
+    return run, splits
 
 
-def to_the_end(run, task, splits, out, steps):
-    """Train, and evaluate what was found -> exit status."""
-    options, config, processes = run.options, run.config, run.processes
-    if processes.rank == 0:
-        parameters = sum(p.numel() for p in run.model.parameters())
-        content = {"task": run.task, "options": asdict(options), "model": asdict(config),
-                   "parameters": parameters}
-        write_text(out / "config.json", json.dumps(content, indent=2))
-        counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
-        print(f"{task.name} {task.grid[0]}x{task.grid[1]}, {counts} puzzles; {config.model}, {parameters:,} "
-              f"parameters, {steps} steps of batch {options.batch_size}; results in {out}", flush=True)
-    log = Log(out, run, steps, options.quiet)
-    with signals() as stop, log.bar:
-        finished = train(run, task, splits, out, steps, log, stop)
-    processes.wait()  # for rank 0, which writes the checkpoints
-    if finished:
-        best = out / ("best.pt" if run.best >= 0 else "last.pt")
-        model, task, _ = load_model(best)
-        report([model], task, splits["test"], out, processes, best, not options.quiet, **thinking(options))
-    if processes.rank == 0:
-        draw_curves(out / "metrics.csv", out / "curves.png")
-        if not finished:
-            own = "" if task.name in BUILT_IN else f" --task {task.name}"
-            print(f"stopped and saved after step {run.step} of {steps}; "
-                  f"go on with: python train.py --resume {out}{own}")
-        elif not task.report:
-            print(f"the curves: {out / 'curves.png'}")
-            print(f"watch it think: python analyze.py steps --checkpoint {best}")
-    return 0 if finished else 130
-
-
-def puzzles(options):
-    """The options of `load_splits`."""
-    return options.data, options.train_size, options.val_size, options.test_size, options.seed
-
-
-def thinking(options):
-    """The options of `answer`."""
-    names = ("max_segments", "halt", "confidence", "votes", "noise", "views", "noise_seed")
-    return {name: getattr(options, name) for name in names}
+def announce(run, task, splits, out):
+    """One line of what begins, and config.json."""
+    parameters = sum(p.numel() for p in run.model.parameters())
+    content = {"task": run.task, "options": asdict(run.options), "model": asdict(run.config),
+               "parameters": parameters}
+    write_text(out / "config.json", json.dumps(content, indent=2))
+    counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
+    rows, columns = task.grid
+    print(f"{task.name} {rows}x{columns}, {counts} puzzles; {run.options.model}, {parameters:,} parameters, "
+          f"{run.options.steps} steps of batch {run.options.batch_size}; results in {out}", flush=True)
+    if not len(splits["val"]) and not task.votes_over_variants:
+        print("no puzzle is left for validation: no curve of it and no best.pt, last.pt is evaluated; "
+              "a smaller --train-size leaves some")
 
 
 def evaluate_command(given, processes):
     """Measure checkpoints on test puzzles that none of them was trained on, into a folder of its own."""
     asked = {name: value for name, value in given.items() if name in OPTIONS}
     sizes = {name: value for name, value in given.items() if name in SIZES}
-    keywords = task_keywords(Options(**asked))
-    loaded = [load_model(path, given.get("task"), keywords, **sizes) for path in given["eval"]]
+    if "model" in given:
+        sizes["model"] = given["model"]
+    about = {"size": given.get("size"), **parse_options(given.get("task_options", ""))}
+    loaded = [load_model(path, given.get("task"), about, **sizes) for path in given["eval"]]
     models, tasks, trained = zip(*loaded)
-    path, task = Path(given["eval"][0]), tasks[0]
+    path = Path(given["eval"][0])
+    task = tasks[0]
     for other, its_task in zip(given["eval"], tasks):
         if (its_task.name, its_task.options) != (task.name, task.options):
             raise UserError(f"{other} was trained for another task than {path}; "
                             f"only checkpoints of one task can vote")
-    kept = OPTIONS.keys() - set(RUNTIME)  # how a run was started says nothing about how to measure it
-    saved = [{name: value for name, value in each.items() if name in kept} for each in trained]
-    options = Options(**{**saved[0], **asked})
+    how_it_ran = set(RUNTIME)  # says nothing about how to measure it
+    saved = {name: value for name, value in trained[0].items() if name not in how_it_ran}
+    options = build(Options, **{**saved, **asked})
     if "data" in given and "test_size" not in given:
         options.test_size = None
-    options.votes = task.check_votes(given, len(models), options.votes, options.noise, options.views)
-    test = kept_test(path, task, puzzles(options))
-    for name, each in zip(given["eval"], saved):
-        if each and puzzles(Options(**each)) != puzzles(options) and not task.load:
-            test = unseen(task, test, name, Options(**each))
+    test = kept_test(path, task, split_options(options))
+    if not task.votes_over_variants:
+        for name in given["eval"]:
+            test = unseen(name, task, test)
     out = Path(options.out or "runs/eval/" + "-".join(path.resolve().with_suffix("").parts[-2:]))
-    paths = " ".join(given["eval"])
-    report(models, task, test, out, processes, paths, not options.quiet, **thinking(options))
+    report(models, task, test, out, processes, " ".join(given["eval"]), options)
     return 0
-
-
-def unseen(task, split, name, options):
-    """The puzzles of a split on which, up to symmetry, the checkpoint `name` was not trained."""
-    known = load_splits(task, *puzzles(options))["train"]
-    new = ~np.isin(task.fingerprint(split.inputs), task.fingerprint(known.inputs))
-    if not new.any():
-        raise UserError(f"{name} was trained on all of these puzzles; pass other --data or another --seed")
-    if not new.all():
-        print(f"{(~new).sum()} of {len(split)} puzzles are left out: {name} was trained on them")
-    return split[new]
 
 
 def main(argv=None):
     def command():
         given = parse(argv, __doc__)
-        processes = Processes(choose_device(given.get("device", "auto")))
+        processes = Processes()
         status = evaluate_command(given, processes) if "eval" in given else train_command(given, processes)
         processes.close()
         return status

@@ -1,92 +1,85 @@
 """Does depth help, and does width? HRM, the recurrent network and the Transformer in many sizes (fig. 2).
 
-6x6 Sudoku on two CPU cores; all runs have the same data, loop and number of optimiser steps.
+6x6 Sudoku on two CPU cores; all runs have the same data, loop and number of optimiser steps. A Transformer
+takes more width, then more layers; HRM and the recurrent network keep both, and so their parameters, and take
+more segments, to answer after the last.
 """
 
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 from tqdm import tqdm
 
-from puzzles.task import BLUE, GREY, VERMILLION
-from training.files import UserError
-from training.log import interval
+from analysis.halting import plot_share
+from puzzles.boards import DARK, GREY, LILAC, figure
+from puzzles.errors import UserError
 
-OPTIONS = "--task sudoku --preset small --steps 3000 --eval-every 1000 --no-halt"
-WIDTH, LAYERS = 32, 4
-STYLES = {"transformer": ("s-", GREY, "Transformer"), "recurrent": ("^-", BLUE, "recurrent network"),
-          "hrm": ("o-", VERMILLION, "HRM")}
-
-
-def grid():
-    """{name: options of train.py}. A Transformer takes more width, then more layers; HRM and the recurrent
-    network keep both, and so their parameters, and take more segments, to answer after the last."""
-    models = [("transformer", width, LAYERS, 1) for width in (16, 32, 64, 128)]
-    models += [("transformer", WIDTH, layers, 1) for layers in (2, 4, 8, 16)]
-    models += [(model, WIDTH, LAYERS, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)]
-    return {f"{model}-{D}wide-{n}layers-M{M_max}":
-            f"{OPTIONS} --model {model} --hidden-size {D} --puzzle-emb-ndim {D} --num-heads {D // 16} "
-            f"--M-max {M_max} --H-layers {n - n // 2} --L-layers {n // 2}"
-            for model, D, n, M_max in models}
+STEPS = 3000
+OPTIONS = f"--task sudoku --preset small --steps {STEPS} --eval-every 1000 --confidence 1"
+TRANSFORMERS = (32, 2), (16, 4), (32, 4), (64, 4), (128, 4), (32, 8), (32, 16)  # width, layers
+RUNS = [("transformer", width, layers, 1) for width, layers in TRANSFORMERS]
+RUNS += [(model, 32, 4, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)]
+PASSES = {"transformer": 1, "recurrent": 4, "hrm": 3}  # through all layers in a segment of N = T = 2
+COLOURS = {"transformer": GREY, "recurrent": LILAC, "hrm": DARK}
 
 
 def finish(train, out, options):
     """`train.py OPTIONS --out OUT` had ended, goes on, or begins -> what its eval.json holds. `train`: the
     function `main` of train.py."""
     if not (out / "eval.json").exists():
-        interrupted = (out / "last.pt").exists()
-        words = ["--resume", str(out)] if interrupted else [*options.split(), "--out", str(out)]
+        words = [*options.split(), "--out", str(out)]
+        if (out / "last.pt").exists():
+            words = ["--resume", str(out)]
         if train(["-q", *words]):
             raise UserError(f"the run in {out} failed, as said above; to begin it again, remove its folder")
     return json.loads((out / "eval.json").read_text())
 
 
-def computed_layers(model):
-    """Layers between question and answer, all segments together; model: the dict of an HRMConfig."""
-    N, T, H, L = (model[name] for name in ("H_cycles", "L_cycles", "H_layers", "L_layers"))
-    per_segment = {"transformer": H + L, "recurrent": N * T * (H + L), "hrm": N * (T * L + H)}
-    return model["M_max"] * per_segment[model["model"]]
-
-
 def depth(train, folder):
-    """Train what is missing of the grid, each run in a folder in `folder` -> {"runs": [...]}.
-    "layers" counts different ones, "computed" all, "n" test puzzles, "exact" is the share of them solved."""
-    results = []
-    for name, options in tqdm(grid().items(), unit="run"):
-        out = Path(folder, name)
-        result = finish(train, out, options)
-        config = json.loads((out / "config.json").read_text())
-        model = config["model"]
-        results.append({"name": name, "model": model["model"], "width": model["hidden_size"],
-                        "M_max": model["M_max"], "layers": model["H_layers"] + model["L_layers"],
-                        "computed": computed_layers(model), "steps": config["options"]["steps"],
-                        "n": result["n"], "exact": result["exact"]})
-    return {"runs": results}
-
-
-def curve(ax, model, runs, key):
-    """The share of puzzles that the runs of one model solve, against `key`."""
-    runs = sorted((run for run in runs if run["model"] == model), key=lambda run: run[key])
-    x, exact, n = (np.array([run[name] for run in runs]) for name in (key, "exact", "n"))
-    style, colour, label = STYLES[model]
-    errors = np.abs(np.array(interval(exact, n)) - exact)
-    ax.errorbar(x, exact, errors, fmt=style, color=colour, ms=5, lw=1.2, capsize=2, label=label)
+    """Train what is missing of RUNS, each in a folder in `folder` -> {"runs": [...]}. "layers" counts
+    different ones, "computed" all, "n" test puzzles, "exact" is the share of them solved."""
+    runs = []
+    for model, width, layers, M_max in tqdm(RUNS, unit="run"):
+        name = f"{model}-{width}wide-{layers}layers-M{M_max}"
+        options = (f"{OPTIONS} --model {model} --hidden-size {width} --num-heads {width // 16} "
+                   f"--M-max {M_max} --H-layers {layers // 2} --L-layers {layers // 2}")
+        result = finish(train, Path(folder, name), options)
+        runs.append({
+            "name": name,
+            "model": model,
+            "width": width,
+            "M_max": M_max,
+            "layers": layers,
+            "computed": M_max * PASSES[model] * layers,
+            "steps": STEPS,
+            "n": result["n"],
+            "exact": result["exact"],
+        })
+    return {"runs": runs}
 
 
 def plot_depth(numbers):
     """What `depth` returned -> figure: accuracy against width (Transformer), and against computed depth."""
-    runs = numbers["runs"]
-    figure, (wide, deep) = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True, width_ratios=(1, 1.4),
-                                       layout="tight")
-    curve(wide, "transformer", [run for run in runs if run["layers"] == LAYERS], "width")
-    for model in STYLES:
-        curve(deep, model, [run for run in runs if run["width"] == WIDTH], "computed")
-    wide.set(xlabel=f"width D ({LAYERS} layers)", ylabel="puzzles solved exactly", ylim=(-0.02, 1.02))
-    deep.set(xlabel=f"layers computed for one answer ({WIDTH} wide)")
-    for ax in (wide, deep):
-        ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.legend()
-    return figure
+    sheet, axes = figure(1, 2, 10.5, 4)
+    wide, deep = axes[0]
+    for model, colour in COLOURS.items():
+        runs = [run for run in numbers["runs"] if run["model"] == model]
+        by_depth = [run for run in runs if run["width"] == 32]
+        plot_runs(deep, "computed", by_depth, model, colour)
+        if model == "transformer":
+            by_width = [run for run in runs if run["layers"] == 4]
+            plot_runs(wide, "width", by_width, model, colour)
+    wide.set_xlabel("width D (4 layers)")
+    wide.set_ylabel("puzzles solved exactly")
+    wide.sharey(deep)
+    deep.set_xlabel("layers computed for one answer (32 wide)")
+    deep.legend()
+    return sheet
+
+
+def plot_runs(ax, key, runs, label, colour):
+    """The share of puzzles that runs of one model solve, against `key`."""
+    runs = sorted(runs, key=lambda run: run[key])
+    x = [run[key] for run in runs]
+    exact = [run["exact"] for run in runs]
+    plot_share(ax, x, exact, runs[0]["n"], label=label, color=colour)

@@ -3,7 +3,7 @@
     trajectory = record(model, inputs)                      # all states of all segments
     residuals(trajectory.z_H, trajectory.initial[0])        # how far each update moves the state (fig. 3)
     participation_ratio(trajectory.z_H[-1].flatten(0, 1))   # how many dimensions the states fill (fig. 8)
-    intermediate_predictions(model, inputs)                 # the answer after each update (fig. 7)
+    intermediate_predictions(model, trajectory)             # the answer after each update (fig. 7)
 
 Shapes as in hrm.py: B puzzles, P+S positions, D hidden size.
 """
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 
-from extras.baselines import Transformer
-from hrm import Thinking
-from puzzles.task import BLUE, VERMILLION
+from extras.baselines import Recurrent, Transformer
+from puzzles.boards import BLUE, VERMILLION
 
-COLOURS = {"z_H": VERMILLION, "z_L": BLUE}
+COLOURS = {"z_H": VERMILLION, "z_L": BLUE}  # in every figure
 
 
+# ---------------------------------------------------------------------------------------- watching a model
 @dataclass
 class Trajectory:
     """The states of B puzzles after every update. Recurrent and Transformer have one state, here z_H, and an
@@ -34,50 +34,62 @@ class Trajectory:
 
 @torch.no_grad()
 def record(model, inputs, puzzle_ids=None, segments=None):
-    """Think about inputs (B, S) for `segments` segments (default: M_max) without halting -> Trajectory. The
-    modules are watched by forward hooks: what is computed is exactly what `solve` computes."""
-    thinking, H_states, L_states = Thinking(model, inputs, puzzle_ids), [], []
-    initial = thinking.z
-    watched = [(model.H, H_states)]
+    """Think about inputs (B, S) for `segments` segments (default: M_max; a Transformer takes one) without
+    halting -> Trajectory. Only `model.update` is watched: what is computed is what `solve` computes."""
+    if puzzle_ids is None:
+        puzzle_ids = torch.zeros_like(inputs[:, 0])
     if isinstance(model, Transformer):
-        initial = initial[0] + model.input_network(inputs, thinking.vectors), initial[1]
-        watched = [(block, H_states) for block in model.H.blocks]
-    elif model.L not in (None, model.H):
-        watched.append((model.L, L_states))
+        segments = 1
+    puzzle_vectors = model.puzzle_vectors(puzzle_ids)
+    initial = model.initial_state(len(inputs))
+    states = []  # z_H and z_L after each update
+    answers = []  # logits and q_halt of each segment
 
-    def append_to(states):
-        return lambda module, arguments, state: states.append(state)
+    def update(*arguments):
+        states.append(type(model).update(model, *arguments))
+        return states[-1]
 
-    hooks = [module.register_forward_hook(append_to(states)) for module, states in watched]
-    try:
-        outputs = [thinking.segment() for _ in range(segments or model.config.M_max)]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if model.L is model.H:  # TRM: one network in both roles, so both kinds of update went into one list
+    model.update = update
+    z = initial
+    for _ in range(segments or model.config.M_max):
+        z, logits, q_halt, _ = model(z, inputs, puzzle_vectors)
+        answers.append((logits, q_halt))
+    del model.update
+
+    if isinstance(model, Transformer):
+        z_H = initial[0] + model.input_network(inputs, puzzle_vectors)
+        initial = z_H, initial[1]
+        states = []
+        for block in model.H.blocks:
+            z_H = block(z_H, (model.cos, model.sin))
+            states.append((z_H, initial[1]))
+    z_H, z_L = (torch.stack(parts) for parts in zip(*states))
+    if isinstance(model, Recurrent):
+        z_L = z_L[:0]
+    else:
         T = model.config.L_cycles
-        L_states = [state for i, state in enumerate(H_states) if i % (T + 1) < T]
-        H_states = H_states[T :: T + 1]
-    z_L = torch.stack(L_states) if L_states else initial[1].new_empty(0, *initial[1].shape)
-    logits, q_halt, _ = zip(*outputs)
-    return Trajectory(torch.stack(H_states), z_L, initial, torch.stack(logits), torch.stack(q_halt))
+        z_H = z_H[T - 1 :: T]
+    logits, q_halt = (torch.stack(parts) for parts in zip(*answers))
+    return Trajectory(z_H, z_L, initial, logits, q_halt)
 
 
 @torch.no_grad()
-def intermediate_predictions(model, inputs, puzzle_ids=None, segments=None):
-    """What the model would answer after each update of L: tokens (L-updates, B, S) (paper, fig. 7).
+def intermediate_predictions(model, trajectory):
+    """What the model would have answered after each update of L: tokens (L-updates, B, S) (paper, fig. 7).
 
     ȳⁱ = f_O(f_H(z_Hⁱ, z_Lⁱ)): one H-update more, on the side, which the trajectory does not see. Models
     without L are decoded after each update (Transformer: after each layer)."""
-    trajectory = record(model, inputs, puzzle_ids, segments)
     states = trajectory.z_H
     if len(trajectory.z_L):
-        rope = None if model.config.positions == "learned" else (model.cos, model.sin)
+        T = model.config.L_cycles
+        rope = model.cos, model.sin
         z_H = torch.cat([trajectory.initial[0][None], trajectory.z_H])
-        states = [model.H(z_H[i // model.config.L_cycles], z_L, rope) for i, z_L in enumerate(trajectory.z_L)]
-    return torch.stack([model.head(z)[:, model.config.puzzle_positions :].argmax(-1) for z in states])
+        states = [model.H(z_H[i // T], z_L, rope) for i, z_L in enumerate(trajectory.z_L)]
+    P = model.config.puzzle_positions
+    return torch.stack([model.head(z[:, P:]).argmax(-1) for z in states])
 
 
+# --------------------------------------------------------------------------------------- measures of states
 def residuals(z, initial):
     """Forward residuals ‖zⁱ − zⁱ⁻¹‖ of states z (updates, B, P+S, D) that began at `initial` (B, P+S, D):
     (updates, B) float32, the norm over the D features, then the mean over the P+S positions."""
@@ -96,9 +108,10 @@ def pca(X, k=2):
     variance that these explain (k,), NumPy arrays. The largest entry of a direction is made positive."""
     X = centre(X)
     _, singular, directions = torch.linalg.svd(X, full_matrices=False)
-    largest = directions[:k].gather(1, directions[:k].abs().argmax(1, keepdim=True))  # (k, 1)
+    directions = directions[:k]
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))  # (k, 1)
     explained = singular[:k].square() / singular.square().sum()
-    return (X @ (directions[:k] * largest.sign()).T).numpy(), explained.numpy()
+    return (X @ (directions * largest.sign()).T).numpy(), explained.numpy()
 
 
 def ratio_of_covariance(covariance):
@@ -110,8 +123,10 @@ def ratio_of_covariance(covariance):
 def participation_ratio(X):
     """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of rows X (n, D): the number of dimensions that they
     fill. k equal eigenvalues give k, whatever D is; n rows never more than n − 1."""
-    X = centre(X)  # X Xᵀ has the eigenvalues of Xᵀ X, zeros aside: the smaller one will do
-    return ratio_of_covariance(X @ X.T if len(X) < X.shape[1] else X.T @ X)
+    X = centre(X)
+    if len(X) < X.shape[1]:
+        X = X.T  # X Xᵀ has the eigenvalues of Xᵀ X, zeros aside: the smaller one will do
+    return ratio_of_covariance(X.T @ X)
 
 
 READINGS = {
@@ -125,10 +140,10 @@ READINGS = {
 def rows(z, reading):
     """States z (updates, B, P+S, D) -> rows (B, rows of one puzzle, length of a row), as one of READINGS
     says: the paper does not say what the rows of its covariance are."""
-    if reading == "tokens":
-        return rearrange(z, "updates b s d -> b (updates s) d")
-    if reading == "steps":
-        return rearrange(z.float().mean(2), "updates b d -> b updates d")
+    if reading in ("steps", "trajectories"):
+        z = z.float().mean(2, keepdim=True)
     if reading == "puzzles":
-        return rearrange(z[-1], "b s d -> b 1 (s d)")
-    return rearrange(z.float().mean(2), "updates b d -> b 1 (updates d)")
+        z = z[-1:]
+    if reading in ("tokens", "steps"):
+        return rearrange(z, "updates b s d -> b (updates s) d")
+    return rearrange(z, "updates b s d -> b 1 (updates s d)")

@@ -4,6 +4,7 @@ Each board is what the model would answer after one more update of L. Givens are
 vermillion; cells that changed since the board before have a grey ground.
 """
 
+import math
 import os
 import sys
 import time
@@ -15,9 +16,8 @@ import torch
 
 from analysis.states import intermediate_predictions, record
 from hrm import solve
-from puzzles.task import DARK, GREY, VERMILLION
-from training.files import UserError
-from training.pictures import board_lines, figure, to_image
+from puzzles.boards import DARK, VERMILLION, board_lines, figure, to_image
+from puzzles.errors import UserError
 
 
 @dataclass
@@ -35,86 +35,101 @@ class Steps:
     def updates_per_segment(self):
         return len(self.boards) // len(self.confidence)
 
+    @property
+    def frames(self):
+        """The boards, and the answer as the last one: (updates + 1, S)."""
+        return np.vstack([self.boards, self.answer])
+
+    def title(self, i):
+        """Of frame i, counted from 0; where a segment ends, with the model's confidence."""
+        if i == len(self.boards):
+            words = {None: "not checked", "": "solved"}
+            return f"answer of segment {self.segment}: {words.get(self.wrong, 'WRONG')}"
+        segment, update = divmod(i, self.updates_per_segment)
+        title = f"segment {segment + 1}, update {update + 1}"
+        if update + 1 == self.updates_per_segment:
+            title += f": {self.confidence[segment]:.2f}"
+        return title
+
     def verdict(self):
         """One line: is it solved, in how many segments, and how sure was the model."""
+        words = {None: "not checked (the rules alone cannot tell),", "": "solved"}
+        said = words.get(self.wrong, f"WRONG ({self.wrong})")
         segments = len(self.confidence)
-        said = f"after {segments} segment{'s' * (segments > 1)}, "
-        said += f"confidence σ(q_halt) = {self.confidence[self.segment - 1]:.2f}"
-        if self.segment < segments:
-            said += f" in segment {self.segment}, the highest"
-        if self.wrong is None:
-            return f"answered {said}; not checked: the rules alone cannot tell"
-        return f"WRONG {said}: {self.wrong}" if self.wrong else f"solved {said}"
+        unit = "segments" if segments > 1 else "segment"
+        sure = self.confidence[self.segment - 1]
+        return f"{said} after {segments} {unit}, confidence σ(q_halt) = {sure:.2f}"
 
 
 def parse_puzzle(task, text):
     """A puzzle typed in, or the name of a text file that holds one -> tokens (S,) uint8."""
-    what = f"--puzzle {text!r}" if len(text) <= 40 else f"--puzzle {text[:37]!r}..."
-    has = "this is no file, and as a puzzle has"
+    board = text
+    if os.path.isfile(text):
+        board = Path(text).read_text(encoding="utf-8-sig", errors="replace")
     try:
-        if os.path.isfile(text):
-            text, has = Path(text).read_text(encoding="utf-8-sig", errors="replace"), "the file holds"
-        inputs = task.encode([text])
+        inputs = task.encode([board])
+        reason = task.problem(inputs)[0]
     except UserError as error:
-        size = f"{task.grid[0]}x{task.grid[1]}"
-        raise UserError(f"{what}: {has} {error}; the checkpoint solves {task.name} of {size}") from None
-    if problem := task.problem(inputs)[0]:
-        raise UserError(f"{what}: {problem}; mend the puzzle")
+        reason = error
+    if reason:
+        rows, columns = task.grid
+        raise UserError(f"--puzzle {text[:40]!r}: {reason}; pass a {task.name} puzzle of {rows}x{columns}, "
+                        f"or a text file that holds one")
     return inputs[0]
 
 
 def fault(task, inputs, answer, label=None):
     """What is wrong with an answer (S,): "" if nothing, None if neither the rules nor a label can tell."""
     right = task.check(inputs[None], answer[None])
-    if right is not None:
-        reason = task.problem(inputs[None], answer[None])[0]
-        return "" if right[0] else reason or f"no right answer by the rules of {task.name}"
-    if label is None:
+    if right is None and label is not None:
+        right = task.is_right(inputs[None], label[None], answer[None])
+    if right is None:
         return None
-    differ = ((answer != label) & (label > 0)).sum()
-    return f"{differ} cells differ from the right answer" if differ else ""
+    if right[0]:
+        return ""
+    return task.problem(inputs[None], answer[None])[0] or "not the right answer"
 
 
 def follow(model, task, inputs, label=None, puzzle_id=0, max_segments=None, confidence=0.5):
     """Let a model solve one puzzle (S,) uint8 with halting -> Steps."""
     device = next(model.parameters()).device
-    batch = torch.tensor(inputs[None]).long().to(device), torch.tensor([puzzle_id], device=device)
-    solution = solve(model, *batch, max_segments=max_segments, confidence=confidence)
-    segments = solution.segments.item()
-    boards = intermediate_predictions(model, *batch, segments)[:, 0].cpu().numpy().astype(np.uint8)
-    q_halt = record(model, *batch, segments).q_halt[:, 0]
+    question = torch.tensor(inputs[None]).long().to(device)
+    puzzle_ids = torch.tensor([puzzle_id], device=device)
+    solution = solve(model, question, puzzle_ids, max_segments, confidence)
+    trajectory = record(model, question, puzzle_ids, solution.segments.item())
+    boards = intermediate_predictions(model, trajectory)[:, 0]
+    q_halt = trajectory.q_halt[:, 0].cpu()
     answer = solution.predictions[0].cpu().numpy().astype(np.uint8)
-    return Steps(inputs, label, boards, q_halt.sigmoid().float().cpu().numpy(), answer,
-                 segment=q_halt.argmax().item() + 1, wrong=fault(task, inputs, answer, label))
+    return Steps(
+        inputs,
+        label,
+        boards=boards.cpu().numpy().astype(np.uint8),
+        confidence=q_halt.sigmoid().numpy(),
+        answer=answer,
+        segment=q_halt.argmax().item() + 1,
+        wrong=fault(task, inputs, answer, label),
+    )
 
 
+# ------------------------------------------------------------------------------------------------- pictures
 def draw_step(ax, task, steps, i):
     """The board after update i, counted from 0, on a matplotlib axis; after all updates comes the answer."""
-    if i == len(steps.boards):
-        title = {None: "not checked", "": "solved"}.get(steps.wrong, "WRONG")
-        task.draw(ax, steps.inputs, steps.answer, steps.label)
-        ax.set_title(f"the answer: {title}", fontsize=9, weight="bold",
-                     color=VERMILLION if steps.wrong else DARK)
-        return
-    board, before = steps.boards[i], steps.boards[max(i - 1, 0)]
+    board = steps.frames[i]
     task.draw(ax, steps.inputs, board, steps.label)
-    for cell in np.flatnonzero(board != before):
-        row, column = divmod(cell, task.grid[1])
-        ax.fill_between([column - 0.5, column + 0.5], row - 0.5, row + 0.5, color=GREY, alpha=0.45, lw=0)
-    segment, update = divmod(i, steps.updates_per_segment)
-    ax.set_title(f"segment {segment + 1}, update {update + 1}", fontsize=9, color=DARK)
+    same = board == steps.frames[max(i - 1, 0)]
+    ax.autoscale(False)
+    ax.imshow(np.ma.array(same, mask=same).reshape(task.grid), cmap="gray", alpha=0.2)
+    ax.set_title(steps.title(i), fontsize=9)
 
 
-def plot_steps(task, steps, at_most=12):
-    """A strip of boards: the updates that changed the answer, spread evenly if too many -> figure."""
-    before = np.concatenate([steps.inputs[None], steps.boards[:-1]])
+def plot_steps(task, steps):
+    """A strip of boards: the last eleven that differ from the one before, and the answer -> figure."""
+    before = np.vstack([steps.inputs, steps.boards[:-1]])
     changed = np.flatnonzero((steps.boards != before).any(1))
-    if len(changed) > at_most - 1:
-        changed = changed[np.linspace(0, len(changed) - 1, at_most - 1).round().astype(int)]
-    shown = [*changed, len(steps.boards)]
+    shown = [*changed[-11:], len(steps.boards)]
     columns = min(6, len(shown))
-    lines = -(-len(shown) // columns)
-    strip, axes = figure(lines, columns, 1.9 * columns, 2.1 * lines + 0.3)
+    lines = math.ceil(len(shown) / 6)
+    strip, axes = figure(lines, columns, max(2 * columns, 6), 2.2 * lines + 0.3)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):
@@ -126,37 +141,27 @@ def plot_steps(task, steps, at_most=12):
 
 def animate(task, steps, path):
     """All updates as an animated GIF, a board every half second; the answer stays for two seconds."""
-    (sheet, ((ax,),)), frames = figure(1, 1, 3.2, 3.5), []
-    for i in range(len(steps.boards) + 1):
-        ax.clear()
-        draw_step(ax, task, steps, i)
-        frames.append(to_image(sheet))
-    milliseconds = [500] * len(steps.boards) + [2000]
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+    sheet, axes = figure(1, 1, 3.2, 3.5)
+    images = []
+    for i in range(len(steps.frames)):
+        axes[0, 0].clear()
+        draw_step(axes[0, 0], task, steps, i)
+        images.append(to_image(sheet))
+    duration = [500] * len(steps.boards) + [2000]  # milliseconds
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
 
 
-def play(task, steps, file=None, seconds=0.3):
-    """Print the boards one over the other as the model thinks, then the verdict. Where the output is no
-    terminal (a file, a pipe): one below the other, without colours, at the end of each segment."""
-    file = file or sys.stdout
-    live, before = file.isatty(), steps.inputs
-
-    def drawn(board, before=None):
-        rows = board_lines(task, steps.inputs, board, steps.label, live, before)
-        return "".join(f"\n  {row.rstrip()}" for row in rows)
-
-    for i, board in enumerate(steps.boards):
-        segment, update = divmod(i, steps.updates_per_segment)
-        known = steps.confidence[: (i + 1) // steps.updates_per_segment]  # of the segments that have ended
-        heading = f"segment {segment + 1}, update {update + 1}"
-        if len(known):
-            heading += f", confidence {known[-1]:.2f}"
-        if live or len(known) > segment:
-            back = f"\033[{1 + task.grid[0]}A\033[J" if live and i else ""  # over the board before
-            print(back + heading + drawn(board, before), file=file, flush=True)
-        if live:
+def play(task, steps, seconds=0.3):
+    """Print the boards as the model thinks, in a terminal one over the other, then the verdict. Where the
+    output is no terminal (a file, a pipe), without colours, and only where a segment ends."""
+    live = sys.stdout.isatty()
+    before = steps.inputs
+    for i, board in enumerate(steps.frames):
+        if live and i:
             time.sleep(seconds)
+            print(f"\033[{1 + task.grid[0]}A\033[J", end="")  # over the board before
+        if live or i == len(steps.boards) or (i + 1) % steps.updates_per_segment == 0:
+            lines = board_lines(task, steps.inputs, board, steps.label, live, before)
+            print(steps.title(i), *lines, sep="\n  ", flush=True)
         before = board
-    if steps.segment < len(steps.confidence):
-        print(f"the answer, from segment {steps.segment}:" + drawn(steps.answer), file=file)
-    print(steps.verdict(), file=file, flush=True)
+    print(steps.verdict())

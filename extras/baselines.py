@@ -9,10 +9,10 @@ A Transformer *in* HRM's outer loop (deep supervision, ACT), which the ARC Prize
 is `--model recurrent --H-cycles 1 --L-cycles 1`: one pass through all layers per segment.
 """
 
-import torch
 from torch import nn
 
 from hrm import HRM, Block, ReasoningModule, rms_norm
+from puzzles.errors import UserError
 
 
 class Recurrent(HRM):
@@ -24,26 +24,22 @@ class Recurrent(HRM):
 
     def __init__(self, config):
         super().__init__(config)
-        self.H, self.L = ReasoningModule(config, config.H_layers + config.L_layers), None
+        self.H = ReasoningModule(config, config.H_layers + config.L_layers)
+        self.L = None
 
-    def think(self, z_H, z_L, x, rope, gradient_steps):
-        steps = self.config.H_cycles * self.config.L_cycles
-        z = z_H
-        for i in range(1, steps + 1):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and i > steps - gradient_steps):
-                z = self.H(z, x, rope)
-        return z, z_L
+    def update(self, i, z_H, z_L, x, rope):
+        return self.H(z_H, x, rope), z_L
 
 
 class Transformer(Recurrent):
     """No recurrence at all: the input passes once through H_layers + L_layers layers, and that is the
-    answer."""
+    answer. UserError if H_cycles, L_cycles or M_max is not 1."""
 
     def __init__(self, config):
         for name in ("H_cycles", "L_cycles", "M_max"):
-            if getattr(config, name) != 1:
-                raise ValueError(f"{name} is {getattr(config, name)}; a Transformer predicts in one pass, "
-                                 f"it must be 1")
+            value = getattr(config, name)
+            if value != 1:
+                raise UserError(f"{name} is {value}; a Transformer predicts in one pass, it must be 1")
         super().__init__(config)
 
 
@@ -62,9 +58,9 @@ class PreNorm(Transformer):
         super().__init__(config)
         self.H.blocks = nn.ModuleList(PreNormBlock(config) for _ in self.H.blocks)
 
-    def think(self, *arguments):
-        z, z_L = super().think(*arguments)
-        return rms_norm(z, self.config.norm_eps), z_L
+    def update(self, i, z_H, z_L, x, rope):
+        z_H, z_L = super().update(i, z_H, z_L, x, rope)
+        return rms_norm(z_H, self.config.norm_eps), z_L
 
 
 class TRM(HRM):

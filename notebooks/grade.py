@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(FOLDER)]
 
 import make
 from judge import functions
-from training.files import UserError
+from puzzles.errors import UserError, exit_status
 
 START = 300  # seconds in which a process must be ready: PyTorch takes its time on a busy machine
 
@@ -82,17 +82,22 @@ def lines(process):
 
 def sources(notebook):
     """The sources of the code cells that are no checks."""
-    cells = (cell for cell in notebook.cells if cell.cell_type == "code" and "check" not in make.tags(cell))
-    return [cell.source for cell in cells]
+    found = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "check" not in make.tags(cell):
+            found.append(cell.source)
+    return found
 
 
 def grade(notebook, name, solved, limit, seed):
     """{number: None or what is wrong} for one notebook. An exercise never takes longer than the limit."""
-    right, handed_in = exercises(solved), exercises(notebook)
+    right = exercises(solved)
+    handed_in = exercises(notebook)
     others = [source for source in sources(notebook) if source not in handed_in.values()]
     work = {"name": name, "seed": seed, "solved": sources(solved), "right": right, "others": others,
             "handed_in": handed_in}
-    results, waiting = {}, sorted(right)
+    results = {}
+    waiting = sorted(right)
     while waiting:
         with tempfile.TemporaryDirectory() as folder:
             process = subprocess.Popen(
@@ -132,21 +137,26 @@ def grade_folder(folder, limit, seed):
     paths = [path for path in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
     if not paths:
         raise UserError(f"no notebook is in {folder}; pass the folder that holds what students handed in")
-    solved, rows = {path.stem: make.read(path) for path in make.solutions()}, []
+    solved = {path.stem: make.read(path) for path in make.solutions()}
+    rows = []
     for path in paths:
         row = {"submission": str(path.relative_to(folder)), "points": 0}
         rows.append(row)
         try:
             notebook = read(path)
-            row["notebook"] = name = recognise(notebook, solved)
+            name = recognise(notebook, solved)
         except UserError as error:
             row["remarks"] = str(error)
             continue
         points = worth(name)
         results = grade(notebook, name, solved[name], limit, seed)
-        row |= {f"exercise {n}": 0 if results[n] else points[n] for n in points}
-        row["points"], row["of"] = sum(row[f"exercise {n}"] for n in points), sum(points.values())
-        row["remarks"] = "; ".join(f"{n}: {results[n]}" for n in points if results[n])
+        remarks = []
+        for number, possible in points.items():
+            row[f"exercise {number}"] = 0 if results[number] else possible
+            row["points"] += row[f"exercise {number}"]
+            if results[number]:
+                remarks.append(f"{number}: {results[number]}")
+        row |= {"notebook": name, "of": sum(points.values()), "remarks": "; ".join(remarks)}
         print(f"{row['submission']}: {row['points']} of {row['of']}", flush=True)
     return rows
 
@@ -161,7 +171,7 @@ def save(rows, path):
         table.writerows(rows)
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -169,18 +179,12 @@ def main():
     parser.add_argument("--out", type=Path, help="the table (default: points.csv in the folder)")
     parser.add_argument("--limit", type=float, default=30, help="seconds for an exercise (default: 30)")
     parser.add_argument("--seed", type=int, help="of the numbers (default: random)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     seed = secrets.randbits(32) if args.seed is None else args.seed
-    try:
-        out = args.out or args.folder / "points.csv"
-        rows = grade_folder(args.folder, args.limit, seed)
-        save(rows, out)
-        print(f"written: {out}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    out = args.out or args.folder / "points.csv"
+    save(grade_folder(args.folder, args.limit, seed), out)
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

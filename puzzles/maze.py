@@ -1,266 +1,278 @@
-"""Mazes: what they are (class `Maze`), and how they are made: many at once, by breadth-first search in bits.
+"""Mazes: what they are (class `Maze`), and how they are made: many at once, by breadth-first search.
 
-Below the class, mazes are (n, side, side); the random ones follow Lehnert et al., "Beyond A*", 2024. For the
-search each of their rows is one integer, bit c for column c, so that one shift moves a whole row. These are
-(side, n), mazes last: long contiguous stretches for NumPy.
+Below the class, n mazes are `passable` (n, S) bool: S = side*side cells in reading order. A cell is its
+number in that order. Random mazes follow Lehnert et al., "Beyond A*", 2024.
 """
 
+import functools
 import math
 
 import numpy as np
-from einops import rearrange
 from matplotlib.colors import ListedColormap
 
-from puzzles.task import BLUE, DARK, LIGHT_BLUE, PALE, VERMILLION, WHITE, Task, explain, hash_rows, show_board
-from training.files import UserError
+from puzzles.boards import BLUE, DARK, LIGHT_BLUE, VERMILLION, WHITE, show_board
+from puzzles.errors import UserError
+from puzzles.split import hash_rows
+from puzzles.task import Task, explain
 
-PAD, WALL, OPEN, START, GOAL, PATH = range(6)
-BATCH = 4096  # mazes made at once: few enough to stay in the processor's cache
-PATIENCE = 50  # batches in a row without a maze to keep, before `generate_mazes` gives up
+PAD, WALL, OPEN, START, GOAL, PATH, WRONG = range(7)
+PALETTE = ListedColormap([WHITE, DARK, WHITE, BLUE, BLUE, LIGHT_BLUE, VERMILLION])
+BATCH = 1024  # mazes made at once: few enough to stay in the processor's cache
+PATIENCE = 200  # batches without a maze to keep, before `generate` gives up
 
 
 class Maze(Task):
     """Mark a shortest path from S to G, counted in steps. Every maze made here has one longer than min_path.
 
     kind="perfect" (see `perfect_mazes`; maze, S and G are drawn again until the path is long enough) has a
-    single path; kind="random" (see `random_mazes`) with size=30, min_path=110 is Maze-Hard."""
+    single path. kind="random" (see `random_mazes`) may have several shortest ones, and the label is the one
+    that the published files have: from S always to the first of down, left, right, up that is nearer to G.
+    With size=30 and min_path=110 that is Maze-Hard."""
     name = "maze"
     symbols = "_# SGo"
     in_text = {"#": "██", "o": "• "}
     aliases = {".": " "}
     default_options = {"kind": "perfect", "min_path": 0}
-    allowed = {"size": range(2, 65), "kind": ("perfect", "random"), "min_path": range(64 * 64)}
+    allowed = {
+        "size": range(2, 65),
+        "kind": ("perfect", "random"),
+        "min_path": range(64 * 64),
+    }
     unit = "length of the path (steps)"
 
     def __init__(self, size=None, **options):
         super().__init__(size, **options)
+        self.kind = self.options["kind"]
+        self.min_path = self.options["min_path"]
+        self.augments = self.kind == "perfect"  # of random ones there are enough
+        self.ties = False  # may a maze have several shortest paths? Those in a file may
         cells = np.arange(self.seq_len).reshape(self.grid)
-        turned = [np.rot90(side, k) for side in (cells, cells.T) for k in range(4)]
-        self.orders = np.reshape(turned, (8, self.seq_len))  # where each cell comes from
+        turned = []
+        for side in (cells, cells.T):
+            for k in range(4):
+                turned.append(np.rot90(side, k).ravel())
+        self.orders = np.array(turned)  # (8, S): where each cell comes from
 
     def generate(self, n, rng):
+        """n mazes -> inputs, labels (n, S) uint8."""
+        make = perfect_mazes if self.kind == "perfect" else random_mazes
         if self.kind == "perfect" and (self.size < 5 or self.size % 2 == 0):
             raise UserError(f"perfect mazes have an odd size from 5 on, not {self.size}; or use kind=random")
-        return generate_mazes(n, self.kind, self.size, self.min_path, rng)
+        boards = []
+        batches = 0
+        while len(boards) < n:
+            if batches == PATIENCE and not boards:
+                raise UserError(f"found no {self.kind} maze of size {self.size} with a path over "
+                                f"{self.min_path}; lower min_path")
+            boards += make(n - len(boards), self.size, self.min_path, rng)
+            batches += 1
+        boards = np.array(boards[:n], np.uint8)
+        return boards[:, 0], boards[:, 1]
+
+    def read(self, *where):
+        self.ties = True
+        return super().read(*where)
+
+    def vary(self, split, rows, epochs, seed, rng):
+        """As other tasks do it, but with ties a turned maze has its label made anew, by the same rule."""
+        part = super().vary(split, rows, epochs, seed, rng)
+        if self.augments and self.ties:
+            goals = (part.inputs == GOAL).argmax(axis=1)
+            starts = (part.inputs == START).argmax(axis=1)
+            passable = part.inputs != WALL
+            for i, steps in enumerate(distances(passable, goals)):
+                _, part.labels[i] = with_path(passable[i], steps, starts[i])
+        return part
 
     def symmetries(self, n, rng):
         """The 8 rotations and reflections."""
-        tokens = np.tile(np.arange(self.vocab_size, dtype=np.uint8), (n, 1))
+        _, tokens = super().symmetries(n, rng)
         return self.orders[rng.integers(8, size=n)], tokens
 
     def fingerprint(self, inputs):
-        return np.min([hash_rows(inputs[:, source]) for source in self.orders], axis=0)
+        hashes = [hash_rows(inputs[:, order]) for order in self.orders]
+        return np.min(hashes, axis=0)
 
     def rating(self, inputs, labels):
         """Length of the path in steps."""
-        return (labels == PATH).sum(axis=1).astype(np.float32) + 1
+        return 1 + (labels == PATH).sum(axis=1, dtype=np.float32)
 
     def keeps_rules(self, inputs, answers):
         """(n,) bool: the maze is unchanged, and its 'o' are one path from S to G, maybe not a shortest one. A
         path with a branch is not valid, nor is one that touches itself: both have cells to spare."""
-        unchanged = (np.where(answers == PATH, OPEN, answers) == inputs).all(axis=1)
-        return unchanged & (path_length(inputs, answers >= START) == self.rating(inputs, answers))
+        maze = np.where(answers == PATH, OPEN, answers)
+        unchanged = (maze == inputs).all(axis=1)
+        one_path = path_length(answers, START) == self.rating(inputs, answers)
+        return unchanged & one_path
 
     def check(self, inputs, answers):
         """(n,) bool: a valid path, and a shortest one; with ties, any of them."""
-        shortest = path_length(inputs, inputs != WALL)
-        return self.keeps_rules(inputs, answers) & (self.rating(inputs, answers) == shortest)
+        shortest = path_length(inputs, OPEN) == self.rating(inputs, answers)
+        return shortest & self.keeps_rules(inputs, answers)
 
     def problem(self, inputs, answers=None):
-        starts, goals = (inputs == START).sum(axis=1), (inputs == GOAL).sum(axis=1)
-        reasons = {"no S": starts == 0, "more than one S": starts > 1,
-                   "no G": goals == 0, "more than one G": goals > 1,
-                   "path cells 'o' in the question": (inputs == PATH).any(axis=1),
-                   "no path from S to G": path_length(inputs, inputs != WALL) < 0}
+        reasons = {
+            "not exactly one S": (inputs == START).sum(axis=1) != 1,
+            "not exactly one G": (inputs == GOAL).sum(axis=1) != 1,
+            "path cells 'o' in the question": (inputs == PATH).any(axis=1),
+            "no path from S to G": path_length(inputs, OPEN) < 0,
+        }
         if answers is not None:
-            changed = np.where(answers == PATH, OPEN, answers) != inputs
-            reasons["the answer changes the maze"] = changed.any(axis=1)
-            reasons["the answer is not a path from S to G"] = ~self.keeps_rules(inputs, answers)
+            wrong = ~self.keeps_rules(inputs, answers)
+            reasons["the answer is not a path from S to G in the same maze"] = wrong
         return explain(reasons, len(inputs))
 
     def wrong_cells(self, inputs, answer, label=None):
         """Path cells on walls, or off the label's path (unless the answer is a shortest path too)."""
-        right = label is None or self.check(inputs[None], answer[None])[0]
-        return (answer == PATH) & ((inputs != OPEN) | ((label != PATH) & (not right)))
+        right = inputs == OPEN
+        if label is not None and not self.check(inputs[None], answer[None])[0]:
+            right = label == PATH
+        return (answer == PATH) & ~right
 
     def draw(self, ax, inputs, answer=None, label=None):
-        """Walls dark, path blue, wrong path cells vermillion, dots where a wrong answer misses the path."""
-        answer = inputs if answer is None else answer
-        wrong = self.wrong_cells(inputs, answer, label)
-        colour = np.select([wrong, answer == PATH, inputs == WALL, inputs >= START], [3, 2, 1, 4], default=0)
-        palette = ListedColormap([WHITE, DARK, LIGHT_BLUE, VERMILLION, BLUE])
-        ax.pcolormesh(np.arange(self.size), np.arange(self.size), colour.reshape(self.grid), cmap=palette,
-                      vmin=0, vmax=4, edgecolors=PALE if self.size <= 20 else "none", lw=0.2)
-        if label is not None and not self.check(inputs[None], answer[None])[0]:
-            row, column = np.divmod(np.flatnonzero((label == PATH) & (answer != PATH)), self.size)
-            ax.scatter(column, row, s=(40 / self.size) ** 2, color=BLUE)
-        for cell in np.flatnonzero((inputs == START) | (inputs == GOAL)):
-            ax.text(cell % self.size, cell // self.size, self.symbols[inputs[cell]], color=WHITE,
-                    weight="bold", ha="center", va="center_baseline", fontsize=140 / self.size)
+        """Walls dark, path blue, wrong path cells vermillion."""
+        if answer is None:
+            answer = inputs
+        board = np.where(answer == PATH, PATH, inputs)
+        board[self.wrong_cells(inputs, answer, label)] = WRONG
+        ax.imshow(board.reshape(self.grid), cmap=PALETTE, vmin=PAD, vmax=WRONG)
+        ends = np.isin(inputs, (START, GOAL))
+        for cell in np.flatnonzero(ends):
+            row, column = divmod(cell, self.size)
+            letter = self.symbols[inputs[cell]]
+            size = 140 / self.size
+            ax.text(column, row, letter, color=WHITE, fontsize=size, weight="bold",
+                    ha="center", va="center_baseline")
         show_board(ax, *self.grid)
 
 
-# ---------------------------------------------------------------------------------------- making many at once
-def generate_mazes(n, kind, side, min_path, rng):
-    """n mazes whose shortest path is over min_path steps -> inputs, labels (n, S)."""
-    found, missing, barren = [], n, 0
-    while missing > 0:
-        if kind == "random":
-            mazes = random_mazes(missing, side, min_path, rng)
-        else:
-            mazes = perfect_mazes(BATCH if min_path else min(missing, BATCH), side, rng)
-        found.append(with_paths(*mazes, min_path, rng))
-        missing -= len(found[-1][0])
-        barren = 0 if len(found[-1][0]) else barren + 1
-        if barren == PATIENCE:
-            raise UserError(f"none of {barren * BATCH} {kind} mazes of size {side} has a shortest path over "
-                            f"{min_path}; lower min_path")
-    inputs, labels = (np.concatenate(parts)[:n] for parts in zip(*found))
-    return inputs, labels
+# ----------------------------------------------------------------------------------------- how a maze is made
+def perfect_mazes(at_most, side, min_path, rng):
+    """Mazes with one path between any two cells. Those of a batch whose S and G are over min_path apart -> a
+    list of (inputs, labels), both (S,).
 
-
-def with_paths(passable, start, goal, min_path, rng):
-    """Tokens (k, S), inputs and labels, of those of the n mazes that `generate_mazes` keeps."""
-    n, side = passable.shape[:2]
-    distance = distances(passable, one_hot(start, side))
-    keep = distance.reshape(n, side**2)[np.arange(n), goal] > min_path
-    passable, start, goal, distance = passable[keep], start[keep], goal[keep], distance[keep]
-    inputs = np.where(passable, OPEN, WALL).astype(np.uint8)
-    inputs[one_hot(start, side)], inputs[one_hot(goal, side)] = START, GOAL
-    labels = np.where(walk_back(distance, goal, rng) & (inputs == OPEN), np.uint8(PATH), inputs)
-    return inputs.reshape(-1, side**2), labels.reshape(-1, side**2)
-
-
-def pack(cells):
-    """(n, side, side) bool -> (side, n) uint32, or uint64 if the side is over 32."""
-    width = 32 if cells.shape[2] <= 32 else 64
-    padded = np.pad(cells, ((0, 0), (0, 0), (0, width - cells.shape[2])))
-    words = np.packbits(padded, axis=2, bitorder="little").view(f"<u{width // 8}")
-    return np.ascontiguousarray(rearrange(words, "n rows 1 -> rows n"))
-
-
-def unpack(bits):
-    """(side, n) integers -> (n, side, side) bool."""
-    words = np.ascontiguousarray(rearrange(bits, "rows n -> n rows 1"))
-    return np.unpackbits(words.view(np.uint8), axis=2, count=len(bits), bitorder="little").view(bool)
-
-
-def one_hot(cell, side):
-    """Cell numbers (n,) -> (n, side, side) bool."""
-    return (cell[:, None] == np.arange(side**2)).reshape(-1, side, side)
-
-
-def waves(open_bits, source_bits):
-    """Breadth-first search: yields the cells (side, n) at distance 0, 1, 2, ... of the sources."""
-    wave, unseen = source_bits, open_bits & ~source_bits
-    while wave.any():
-        yield wave
-        reach = (wave << 1) | (wave >> 1)
-        reach[1:] |= wave[:-1]
-        reach[:-1] |= wave[1:]
-        wave = reach & unseen
-        unseen = unseen ^ wave
-
-
-def distances(passable, source):
-    """Steps (n, side, side) int16 from the source through passable cells, both bool; -1 = out of reach."""
-    steps = np.full(passable.shape, -1, np.int16)
-    for step, wave in enumerate(waves(pack(passable), pack(source))):
-        steps[unpack(wave)] = step
-    return steps
-
-
-def farthest(open_bits, source_bits):
-    """Steps (n,) from the source to the farthest cell in reach, and one such cell as bits (side, n)."""
-    mazes = np.arange(source_bits.shape[1])
-    steps, last = np.full(len(mazes), -1), source_bits
-    for wave in waves(open_bits, source_bits):
-        alive = wave.any(axis=0)
-        steps += alive
-        last = np.where(alive, wave, last)
-    row = (last != 0).argmax(axis=0)
-    word = last[row, mazes]
-    cell = np.zeros_like(last)
-    cell[row, mazes] = word & (~word + 1)  # its lowest bit
-    return steps, cell
-
-
-def perfect_mazes(n, side, rng):
-    """Mazes with one path between any two cells -> passable (n, side, side) bool, start (n,), goal (n,).
-
-    Rooms are at odd coordinates. Kruskal's algorithm joins them, taking walls away in random order: the
-    minimum spanning tree of random weights (not the uniform distribution over spanning trees)."""
+    Rooms are at odd coordinates. Prim's algorithm: a maze begins as one room and grows by a wall and the room
+    behind it, always through the wall with the smallest of random numbers: the minimum spanning tree of
+    random weights (not the uniform distribution over spanning trees). S and G are any two rooms."""
+    n = BATCH if min_path else min(BATCH, at_most)  # with a min_path, only some will do
     rooms = np.arange(side**2).reshape(side, side)[1::2, 1::2]
-    number = np.arange(rooms.size, dtype=np.int16).reshape(rooms.shape)
-    room_a = np.append(number[:, :-1], number[:-1])  # the rooms on the two sides of every wall
-    room_b = np.append(number[:, 1:], number[1:])
-    walls = (rooms.flat[room_a] + rooms.flat[room_b]) // 2
+    before = np.append(rooms[:, :-1], rooms[:-1])  # the rooms on the two sides of every wall
+    behind = np.append(rooms[:, 1:], rooms[1:])
+    walls = (before + behind) // 2
 
     mazes = np.arange(n)
+    number = rng.random((n, len(walls)))
     passable = np.zeros((n, side**2), bool)
-    passable[:, rooms.ravel()] = True
-    component = np.tile(number.ravel(), (n, 1))  # rooms that are joined have the same number
-    for wall in rng.random((n, len(walls))).argsort(axis=1).T:  # each maze takes its walls in its own order
-        a, b = component[mazes, room_a[wall]], component[mazes, room_b[wall]]
-        passable[mazes, walls[wall]] = a != b
-        component = np.where(component == b[:, None], a[:, None], component)
-    start = rng.integers(rooms.size, size=n)
-    goal = (start + rng.integers(1, rooms.size, size=n)) % rooms.size  # any other room
-    return passable.reshape(n, side, side), rooms.flat[start], rooms.flat[goal]
+    passable[:, rooms[0, 0]] = True
+    for _ in range(rooms.size - 1):
+        leads_out = passable[:, before] != passable[:, behind]
+        smallest = np.where(leads_out, number, 2).argmin(axis=1)
+        for cells in (before, walls, behind):
+            passable[mazes, cells[smallest]] = True
+
+    rooms = np.tile(rooms.ravel(), (n, 1))
+    rooms = rng.permuted(rooms, axis=1)
+    made = []
+    for maze, steps, start in zip(passable, distances(passable, rooms[:, 0]), rooms[:, 1]):
+        if steps[start] > min_path:
+            made.append(with_path(maze, steps, start))
+    return made
 
 
 def random_mazes(at_most, side, min_path, rng):
-    """Mazes of random walls with a path longer than min_path. The k (perhaps 0) that a batch yields ->
-    passable (k, side, side) bool, start (k,), goal (k,).
+    """Mazes of random walls with a path longer than min_path. What a batch yields, perhaps nothing -> a list
+    of (inputs, labels), both (S,).
 
     Each cell is a wall with a probability that is drawn for the maze, from 30 to 50 %. A *double sweep* looks
     for a long path: from a random open cell to the farthest one, and from there to the farthest again. If it
     is longer than min_path, (S, G) is drawn uniformly from *all* ordered pairs of cells that far apart. Paths
     are a little shorter than by naive rejection: docs/paper.md says why."""
-    density = rng.uniform(0.3, 0.5, size=(BATCH, 1, 1))
-    passable = rng.random((BATCH, side, side), dtype=np.float32) >= density
-    random_cell = (passable * rng.random(passable.shape, dtype=np.float32)).reshape(BATCH, -1).argmax(axis=1)
-    open_bits = pack(passable)
-    steps, end = farthest(open_bits, pack(one_hot(random_cell, side)) & open_bits)
-    hopeful = np.flatnonzero(2 * steps > min_path)  # no two cells are farther apart than twice these steps
-    steps, _ = farthest(open_bits[:, hopeful], end[:, hopeful])
-    passable = passable[hopeful[steps > min_path]][:at_most]
-    ends = np.array([distant_pair(maze, min_path, rng) for maze in passable], int)
-    return passable, *ends.reshape(-1, 2).T
+    density = rng.uniform(0.3, 0.5, size=(BATCH, 1))
+    passable = rng.random((BATCH, side**2)) >= density
+    lots = passable * rng.random(passable.shape)
+    cell = lots.argmax(axis=1)
+    for _ in range(2):
+        steps = distances(passable, cell)
+        cell = steps.argmax(axis=1)
+    passable = passable[steps.max(axis=1) > min_path]
+    return [with_path(maze, *distant_pair(maze, min_path, rng)) for maze in passable[:at_most]]
 
 
 def distant_pair(maze, min_path, rng):
-    """A random ordered pair of cells of one maze (side, side) over min_path apart, by search from each."""
-    starts = np.flatnonzero(maze)
-    open_bits = pack(maze[None])  # (side, 1): the same maze for every start
-    far = np.zeros((len(maze), len(starts)), open_bits.dtype)
-    for step, wave in enumerate(waves(open_bits, pack(one_hot(starts, len(maze))))):
-        if step > min_path:
-            far |= wave
-    start, goal = divmod(rng.choice(np.flatnonzero(unpack(far))), maze.size)
-    return starts[start], goal
+    """A random ordered pair of cells (S, G) of one maze (S,), over min_path apart, by search from every open
+    cell -> the steps of each cell to G, and S."""
+    goals = np.flatnonzero(maze)
+    steps = distances(np.tile(maze, (len(goals), 1)), goals)
+    pair = rng.choice(np.flatnonzero(steps > min_path))
+    goal, start = divmod(pair, len(maze))
+    return steps[goal], start
 
 
-def walk_back(steps, goal, rng):
-    """One shortest path (n, side, side) bool: from the goal, always to a random nearer neighbour."""
-    n, side = steps.shape[:2]
-    steps = rearrange(np.pad(steps, ((0, 0), (1, 1), (1, 1)), constant_values=-1), "n r c -> n (r c)")
-    path = np.zeros_like(steps, bool)
-    mazes = np.arange(n)
-    cell = (goal // side + 1) * (side + 2) + goal % side + 1  # its number on the padded board
-    while len(mazes):
-        path[mazes, cell] = True
-        under_way = steps[mazes, cell] > 1
-        mazes, cell = mazes[under_way], cell[under_way]
-        neighbours = cell[:, None] + np.array([-side - 2, -1, 1, side + 2])
-        nearer = steps[mazes[:, None], neighbours] == steps[mazes, cell][:, None] - 1
-        choice = np.where(nearer, rng.random(nearer.shape), -1).argmax(axis=1)
-        cell = neighbours[np.arange(len(mazes)), choice]
-    return rearrange(path, "n (r c) -> n r c", r=side + 2)[:, 1:-1, 1:-1]
+def with_path(maze, steps, start):
+    """One maze (S,) bool, with the steps (S,) of its cells to G -> inputs, labels (S,)."""
+    path = shortest_path(steps.tolist(), start)
+    inputs = np.where(maze, OPEN, WALL)
+    inputs[path[0]] = START
+    inputs[path[-1]] = GOAL
+    labels = inputs.copy()
+    labels[path[1:-1]] = PATH
+    return inputs, labels
 
 
-def path_length(inputs, passable):
-    """Steps (n,) from S to G through passable cells, both (n, S); -1 if there is no way."""
-    side = math.isqrt(inputs.shape[1])
-    as_grid = [rearrange(cells, "n (r c) -> n r c", r=side) for cells in (passable, inputs == START)]
-    return np.where(inputs == GOAL, distances(*as_grid).reshape(inputs.shape), -1).max(axis=1)
+# ---------------------------------------------------------------------------------------- searching for a way
+@functools.cache
+def moves(side):
+    """What to add to each cell's number, (S,), to go down, left, right and up; 0 at the edge of the board."""
+    down = np.full(side**2, side)
+    left = np.full(side**2, -1)
+    down[-side:] = 0
+    left[::side] = 0
+    right = -left[::-1]  # a half turn of the board makes left right
+    up = -down[::-1]
+    return down, left, right, up
+
+
+def distances(passable, source):
+    """Steps (n, S) int16 from the source (n,) of each maze to its passable cells; -1 = out of reach.
+
+    A breadth-first search in all mazes at once, which lie in one long row: `wave` are the cells that are 0,
+    1, 2, ... steps away, and each of the four moves takes it to cells that were not seen before."""
+    n, S = passable.shape
+    unseen = passable.flatten()
+    steps = np.full(n * S, -1, np.int16)
+    wave = np.arange(n) * S + source
+    unseen[wave] = False
+    step = 0
+    while len(wave):
+        steps[wave] = step
+        step += 1
+        cell = wave % S
+        reached = []
+        for move in moves(math.isqrt(S)):
+            near = wave + move[cell]
+            near = near[unseen[near]]
+            unseen[near] = False
+            reached.append(near)
+        wave = np.concatenate(reached)
+    return steps.reshape(n, S)
+
+
+def shortest_path(steps, cell):
+    """The cells of a way in one maze, from `cell` to the goal, where its steps (a list of S) are 0: always to
+    the first of down, left, right, up that is nearer."""
+    path = [cell]
+    while steps[cell] > 0:
+        for move in moves(math.isqrt(len(steps))):
+            if steps[cell + move[cell]] == steps[cell] - 1:
+                break
+        cell = cell + move[cell]
+        path.append(cell)
+    return path
+
+
+def path_length(boards, lowest):
+    """Steps (n,) from S to G through the cells of boards (n, S) with tokens from `lowest` on; -1 = no way."""
+    start = (boards == START).argmax(axis=1)
+    steps = distances(boards >= lowest, start)
+    steps[boards != GOAL] = -1
+    return steps.max(axis=1)

@@ -5,36 +5,13 @@ PAD, which the loss ignores in the labels. maze.py and sudoku.py are two kinds, 
 """
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
-from training.files import UserError
-
-DARK, GREY, PALE, WHITE = "#2f3640", "#9aa5b1", "#dde2e7", "#ffffff"
-BLUE, LIGHT_BLUE = "#0072b2", "#8ecae6"  # with the next two, told apart by colour-blind readers
-VERMILLION, LILAC = "#d55e00", "#cc79a7"
-
-
-@dataclass(eq=False)  # two splits are never compared, and a split can be the key of a cache
-class Split:
-    """n puzzles."""
-    inputs: np.ndarray  # (n, S) uint8
-    labels: np.ndarray  # (n, S) uint8, 0 = ignored by the loss
-    puzzle_ids: np.ndarray  # (n,) int32, row of the puzzle embedding; 0 for mazes and Sudoku
-    rating: np.ndarray  # (n,) float32, difficulty: guesses, path length, or as in the file; nan = unknown
-
-    def __len__(self):
-        return len(self.inputs)
-
-    def __getitem__(self, rows):
-        """The split of these rows only (a slice, indices or a mask)."""
-        return Split(self.inputs[rows], self.labels[rows], self.puzzle_ids[rows], self.rating[rows])
-
-    @property
-    def num_puzzles(self):
-        """Rows that its ids need in the puzzle embedding."""
-        return 1 + int(self.puzzle_ids.max(initial=0))
+from puzzles.boards import BLUE, DARK, GREY, VERMILLION, draw_boards, show_board
+from puzzles.errors import UserError
+from puzzles.files import read_splits
+from puzzles.split import hash_rows, transform
 
 
 class Task:
@@ -47,27 +24,32 @@ class Task:
     default_options = {}  # the constructor's other options; their defaults say their types
     allowed = {"size": range(1, 1000)}  # the values that an option takes; of the others, any
     unit = "rating"  # what `rating` counts
-    shipped = None  # folder whose train.csv and test.csv load_splits reads instead of generating
-    load = report = draw_examples = None  # arc.py has its own ways to do what data.py and train.py do
-    kinds = {}  # every subclass by its name
+    shipped = None  # what `read` gets when no data is named: then puzzles are not generated
+    augments = True  # does training vary the puzzles by their symmetries?
+    votes_over_variants = False  # True: extras/arc_vote.py evaluates it
+    kinds = {}  # every subclass that was imported, by its name
 
     def __init_subclass__(cls):
         Task.kinds[cls.name] = cls
 
     def __init__(self, size=None, **options):
+        if len(self.symbols) > 256:
+            raise UserError(f"task {self.name} has {len(self.symbols)} symbols; a token is a byte: use 256")
         self.options = {"size": self.default_size, **self.default_options}
         for key, value in {"size": size, **options}.items():
             if key not in self.options:
                 raise UserError(f"task {self.name} has no option {key!r}; it has {', '.join(self.options)}")
             if value is not None:
-                self.options[key] = convert(f"{self.name} option {key}", value, type(self.options[key]))
+                kind = type(self.options[key])
+                self.options[key] = convert(f"{self.name} option {key}", value, kind)
         for key, values in self.allowed.items():
-            if self.options[key] not in values:
+            value = self.options[key]
+            if value not in values:
                 use = ", ".join(map(str, values))
                 if isinstance(values, range):
                     use = f"{values[0]} to {values[-1]}"
-                raise UserError(f"{self.name} {key} {self.options[key]} does not exist; use {use}")
-        vars(self).update(self.options)  # self.size, ...; load_task(name, **options) makes the same task
+                raise UserError(f"{self.name} {key} {value} does not exist; use {use}")
+        self.size = self.options["size"]  # load_task(name, **self.options) makes the same task
 
     @property
     def grid(self):
@@ -82,43 +64,59 @@ class Task:
     def vocab_size(self):
         return len(self.symbols)
 
-    # ---- making and varying puzzles
+    # ---- getting puzzles
     def generate(self, n, rng):
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
         raise UserError(f"{type(self).__name__} has no method generate(self, n, rng); write one")
 
+    def read(self, data, train_size, val_size, test_size, seed):
+        """The puzzles that lie in `data` -> {"train": Split, "val": Split, "test": Split}."""
+        return read_splits(self, data, train_size, val_size, test_size, seed)
+
+    def identity(self, split):
+        """What each puzzle id of a split means: texts that a checkpoint keeps (ARC)."""
+        return []
+
+    # ---- varying puzzles
     def symmetries(self, n, rng):
         """n random symmetries of the puzzle: cell (n, S), where each cell comes from, and token (n, V), what
-        each token becomes. None: it has none."""
-        return None
+        each token becomes. The default is none: every cell and token stays."""
+        cells = np.tile(np.arange(self.seq_len), (n, 1))
+        tokens = np.tile(np.arange(self.vocab_size, dtype=np.uint8), (n, 1))
+        return cells, tokens
 
     @functools.cached_property
     def views(self):
         """Different symmetries, or all there are, first the puzzle as it is: cell (K, S) and token (K, V)."""
-        drawn = self.symmetries(1000, np.random.default_rng(0))
-        if drawn is None:
-            return None
-        same = np.arange(self.seq_len), np.arange(self.vocab_size, dtype=np.uint8)
-        both = [np.vstack(parts) for parts in zip(same, drawn)]
-        first = np.sort(np.unique(np.hstack(both), axis=0, return_index=True)[1])
-        return [part[first] for part in both]
+        cells, tokens = Task.symmetries(self, 1, None)
+        more_cells, more_tokens = self.symmetries(1000, np.random.default_rng(0))
+        cells = np.concatenate([cells, more_cells])
+        tokens = np.concatenate([tokens, more_tokens])
+        _, first = np.unique(np.hstack([cells, tokens]), axis=0, return_index=True)
+        first.sort()
+        return cells[first], tokens[first]
 
     def view(self, k, n):
         """The k-th way to look at a puzzle, for n of them: --votes takes one after the other."""
-        return self.views and [part[[k % len(part)] * n] for part in self.views]
+        cells, tokens = self.views
+        same = [k % len(cells)] * n
+        return cells[same], tokens[same]
 
-    def offer(self, split, step, options, rng):
-        """The training puzzles that this step offers -> Split, a function of (options.seed, step) alone: one
-        endless row of shuffled epochs, cut into batches, each puzzle under a random symmetry."""
-        B = options.batch_size
-        epoch, place = np.divmod(np.arange(step * B, (step + 1) * B), len(split))
-        rows = [epoch_order(len(split), e, options.seed)[place[epoch == e]] for e in np.unique(epoch)]
-        part = split[np.concatenate(rows)]
-        symmetry = self.symmetries(B, rng) if options.augment else None
-        if symmetry is not None:
-            S, V = self.seq_len, self.vocab_size
-            symmetry = returned(self, "symmetries", symmetry, ((B, S), S), ((B, V), V))
-            part.inputs, part.labels = transform(part.inputs, *symmetry), transform(part.labels, *symmetry)
+    @functools.lru_cache(maxsize=2)
+    def epoch_order(self, split, epoch, seed):
+        """In which order an epoch offers the n rows of the split."""
+        return np.random.default_rng([seed, epoch]).permutation(len(split))
+
+    def vary(self, split, rows, epochs, seed, rng):
+        """The training puzzles of a step -> Split: these rows (B,) of the split, each from its own epoch
+        (B,), and under a random symmetry, if the task `augments`."""
+        part = split[rows]
+        if self.augments:
+            cell, token = self.symmetries(len(rows), rng)
+            cell = returned(self, "symmetries", cell, part.inputs.shape, self.seq_len)
+            token = returned(self, "symmetries", token, (len(rows), self.vocab_size), self.vocab_size)
+            part.inputs = transform(part.inputs, cell, token)
+            part.labels = transform(part.labels, cell, token)
         return part
 
     # ---- what the rules say
@@ -136,8 +134,11 @@ class Task:
 
     def is_right(self, inputs, labels, answers):
         """(n,) bool: it is the label, or right by the rules (a maze may have several shortest paths)."""
-        right, by_rules = ((answers == labels) | (labels == 0)).all(axis=1), self.check(inputs, answers)
-        return right if by_rules is None else right | by_rules
+        right = ((answers == labels) | (labels == 0)).all(axis=1)
+        by_rules = self.check(inputs, answers)
+        if by_rules is None:
+            return right
+        return right | returned(self, "check", by_rules, (len(inputs),), 2)
 
     def keeps_rules(self, inputs, answers):
         """(n,) bool: does the answer keep all rules that can be checked without solving the puzzle?"""
@@ -147,30 +148,15 @@ class Task:
         """Why a row is no puzzle, or not solved by its answer: a list of n, each a str or None."""
         return [None] * len(inputs)
 
-    def check_votes(self, given, models, votes, noise, views):
-        """Refuse what makes no sense when `models` checkpoints give `votes` answers each (extras/vote.py) ->
-        how many are useful. `given`: the options on the command line."""
-        votes = votes or 1
-        if votes == 1 and noise:
-            raise UserError(f"--noise {noise} needs --votes 2 or more: the first vote is without noise")
-        if votes > 1 and not views and not noise:
-            raise UserError(f"--votes {votes} would give {votes} times the same answer; leave out --no-views")
-        if votes > 1 and views and self.views is None:
-            raise UserError(f"task {self.name} has no symmetries for --votes; use --no-views --noise 0.5")
-        if votes > 1 and not noise and votes > len(self.views[0]):
-            print(f"{self.name} has {len(self.views[0])} different views: there are no more votes than that")
-            return len(self.views[0])
-        return votes
-
     # ---- text
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
         token_of = {symbol: token for token, symbol in enumerate(self.symbols)}
-        token_of |= {alias: token_of[symbol] for alias, symbol in self.aliases.items()}
+        for alias, symbol in self.aliases.items():
+            token_of[alias] = token_of[symbol]
         rows = np.zeros((len(texts), self.seq_len), np.uint8)
         for row, text in zip(rows, texts):
-            if len(text) != self.seq_len:
-                text = "".join(each for each in text if each in self.symbols or not each.isspace())
+            text = "".join(each for each in text if each in self.symbols or not each.isspace())
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
             row[:] = [token_of.get(each, 0) for each in text]
@@ -191,28 +177,34 @@ class Task:
         """Draw one puzzle (S,) on a matplotlib axis: givens bold, the answer blue, errors vermillion."""
         rows, columns = self.grid
         answer = inputs if answer is None else answer
-        given, wrong = inputs == answer, self.wrong_cells(inputs, answer, label)
+        wrong = self.wrong_cells(inputs, answer, label)
         for cell, symbol in enumerate(self.decode([answer])[0]):
-            colour = VERMILLION if wrong[cell] else DARK if given[cell] else BLUE
-            ax.text(cell % columns, cell // columns, symbol.strip("_."), color=colour,
-                    weight="bold" if given[cell] else "normal", ha="center", va="center_baseline",
-                    fontsize=110 / max(rows, columns))
+            row, column = divmod(cell, columns)
+            given = inputs[cell] == answer[cell]
+            colour = DARK if given else BLUE
+            if wrong[cell]:
+                colour = VERMILLION
+            ax.text(column, row, symbol.strip("_."), color=colour, weight="bold" if given else "normal",
+                    ha="center", va="center_baseline", fontsize=110 / max(rows, columns))
         ax.hlines(np.arange(rows + 1) - 0.5, -0.5, columns - 0.5, color=GREY, lw=0.6)
         ax.vlines(np.arange(columns + 1) - 0.5, -0.5, rows - 0.5, color=GREY, lw=0.6)
         show_board(ax, rows, columns)
 
+    def draw_examples(self, split):
+        """The puzzles of a split with their solutions -> figure."""
+        titles = ["" if np.isnan(rating) else f"rating {rating:g}" for rating in split.rating]
+        return draw_boards(self, split, titles)
 
-def returned(task, method, parts, *expected):
-    """The arrays that a method of a task returned, if each is as expected: its shape, and whole numbers."""
-    arrays = [np.asarray(part) for part in (parts if isinstance(parts, (list, tuple)) else [parts])]
-    good = [array.shape == shape and array.dtype.kind in "biu" and ((0 <= array) & (array < limit)).all()
-            for array, (shape, limit) in zip(arrays, expected)]
-    if len(arrays) == len(expected) and all(good):
-        return arrays
-    wanted = " and ".join(f"{shape} of 0 to {limit - 1}" for shape, limit in expected)
-    got = " and ".join(f"{array.dtype} {array.shape} such as {array.ravel()[:3]}" for array in arrays)
-    raise UserError(f"{type(task).__name__}.{method} must return whole numbers {wanted}, not {got}; its "
-                    f"symbols are {task.symbols!r}")
+
+def returned(task, method, array, shape, limit):
+    """The array that a method of a task returned, if it is as it must be: whole numbers below the limit."""
+    array = np.asarray(array)
+    fits = array.shape == shape and array.dtype.kind in "biu"
+    if not fits or (array < 0).any() or (array >= limit).any():
+        raise UserError(f"{type(task).__name__}.{method} must return whole numbers {shape} of 0 to "
+                        f"{limit - 1}, not {array.dtype} {array.shape} such as {array.ravel()[:3]}; its "
+                        f"symbols are {task.symbols!r}")
+    return array
 
 
 def convert(what, value, kind):
@@ -223,30 +215,6 @@ def convert(what, value, kind):
         raise UserError(f"{what}: {value!r} is not of type {kind.__name__}") from None
 
 
-@functools.lru_cache(maxsize=2)
-def epoch_order(n, epoch, seed):
-    return np.random.default_rng([seed, epoch]).permutation(n)
-
-
-def transform(rows, cell, token):
-    """Apply a symmetry (see Task.symmetries) to every one of the rows (n, S)."""
-    each = np.arange(len(rows))[:, None]
-    moved = rows.ravel().take(each * rows.shape[1] + cell)  # flat: several times as fast as rows[each, cell]
-    return token.ravel().take(each * token.shape[1] + moved)
-
-
-def undo(rows, cell, token):
-    """The inverse of `transform`."""
-    return transform(rows, np.argsort(cell, axis=1), np.argsort(token, axis=1).astype(rows.dtype))
-
-
-def hash_rows(rows):
-    """(n, S) uint8 -> (n,) uint64, a random linear function: different rows hardly ever get equal numbers."""
-    weights = np.random.default_rng(0).integers(2**63, size=rows.shape[1], dtype=np.uint64)
-    parts = np.array_split(rows, len(rows) // 65536 + 1)  # the product takes 8 bytes a cell: in parts
-    return np.concatenate([part @ weights for part in parts])
-
-
 def explain(reasons, n):
     """{reason: (n,) bool} -> list of n: the first reason that holds for this row, or None."""
     problems = [None] * n
@@ -254,11 +222,3 @@ def explain(reasons, n):
         for row in np.flatnonzero(rows):
             problems[row] = reason
     return problems
-
-
-def show_board(ax, rows, columns):
-    """Square cells in a frame, row 0 on top, no axes."""
-    right, bottom = columns - 0.5, rows - 0.5
-    ax.plot([-0.5, right, right, -0.5, -0.5], [-0.5, -0.5, bottom, bottom, -0.5], color=GREY, lw=0.8)
-    ax.set(xlim=(-0.55, columns - 0.45), ylim=(rows - 0.45, -0.55), aspect="equal")
-    ax.axis("off")

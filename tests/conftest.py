@@ -8,6 +8,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+import torch
 
 import train
 from tests.runs import TINY
@@ -16,7 +17,8 @@ from tests.runs import TINY
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """The folder of a run of TINY (tests/runs.py) that was never interrupted."""
-    folder, before = tmp_path_factory.mktemp("reference"), os.getcwd()
+    folder = tmp_path_factory.mktemp("reference")
+    before = os.getcwd()
     os.chdir(folder)
     try:
         assert train.main([*TINY, "--out", str(folder / "run")]) == 0
@@ -33,7 +35,21 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def precision():
+    """Sets PyTorch's default dtype, and sets it back."""
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def double(precision):
+    """All that the test makes is float64."""
+    precision(torch.float64)
+
+
+@pytest.fixture
 def no_pictures(monkeypatch):
     """Saves the time that pictures take."""
-    for name in ("draw_boards", "draw_curves"):
+    for name in ("draw_boards", "draw_curves", "save_figure"):
         monkeypatch.setattr(train, name, lambda *arguments, **options: None)

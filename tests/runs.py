@@ -1,4 +1,4 @@
-"""Whole runs of a tiny model in processes of their own, which can be killed; and how two runs are
+"""Whole runs of a tiny model, also in processes of their own, which can be killed; and how two runs are
 compared."""
 
 import csv
@@ -12,13 +12,16 @@ from pathlib import Path
 
 import torch
 
+from training.options import RUNTIME
+
 # Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration,
-# augmentation, a growing M_max, micro-batches, both optimisers, a learning rate that changes at every step.
-TINY = """--task sudoku --size 4 --preset small --device cpu --hidden-size 16 --num-heads 2 --H-layers 1
-    --L-layers 1 --inner-multiple 16 --puzzle-emb-ndim 20 --M-max 4 --grow-M-max 0.25 --exploration 0.5
-    --halting q --ema 0.9 --optimizer muon --muon-lr 3e-3 --lr 3e-3 --warmup 5 --train-size 24 --val-size 6
-    --test-size 6 --batch-size 8 --accumulate 2 --steps 24 --eval-every 8 --save-every 3
-    --log-every 2""".split()
+# symmetries, a growing M_max, micro-batches, both optimisers, a learning rate that changes at every step.
+TINY = """--task sudoku --size 4 --hidden-size 16 --num-heads 2 --H-layers 1 --L-layers 1 --M-max 4
+    --grow-M-max 0.25 --exploration 0.5 --halting q --ema 0.9 --optimizer muon --lr 3e-3 --warmup 5
+    --train-size 24 --val-size 6 --test-size 6 --batch-size 8 --accumulate 2 --steps 24
+    --eval-every 4""".split()
+SPEED = "seconds", "puzzles_per_s"  # what depends on the machine
+MAY_DIFFER = {"/seconds", *(f"/options/{name}" for name in RUNTIME)}  # in the checkpoints of two equal runs
 
 
 def load(path):
@@ -26,12 +29,13 @@ def load(path):
 
 
 def metrics(folder):
-    """Rows of metrics.csv as texts, without the two columns that depend on the machine's speed."""
+    """Rows of metrics.csv as texts, without the columns that depend on the machine's speed."""
     with open(folder / "metrics.csv") as file:
-        return [
-            {name: value for name, value in row.items() if name not in ("seconds", "puzzles_per_s")}
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for name in SPEED:
+            del row[name]
+    return rows
 
 
 def count_rows(run):
@@ -43,24 +47,35 @@ def differences(a, b, path=""):
     """Where two nested values differ, tensors bit by bit."""
     if isinstance(a, torch.Tensor):
         return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        return [found for key in a for found in differences(a[key], b[key], f"{path}/{key}")]
     if isinstance(a, (list, tuple)):
-        assert len(a) == len(b), path
-        return [found for i in range(len(a)) for found in differences(a[i], b[i], f"{path}/{i}")]
-    return [] if a == b else [path]
+        a = dict(enumerate(a))
+        b = dict(enumerate(b))
+    if not isinstance(a, dict):
+        return [] if a == b else [path]
+    assert a.keys() == b.keys(), path
+    found = []
+    for key in a:
+        found += differences(a[key], b[key], f"{path}/{key}")
+    return found
 
 
 def assert_same_run(folder, other):
     for name in ("last.pt", "best.pt"):
-        a, b = load(folder / name), load(other / name)
-        assert set(differences(a, b)) <= {"/seconds", "/options/out", "/options/resume"}
+        found = differences(load(folder / name), load(other / name))
+        assert not set(found) - MAY_DIFFER
     assert metrics(folder) == metrics(other)
 
 
 def how_to_go_on(run):
     return ["--resume", str(run)] if (run / "last.pt").exists() else [*TINY, "--out", str(run)]
+
+
+def refusal(status, text):
+    """The one line with which a command was refused."""
+    lines = [line for line in text.splitlines() if line.strip() and "%|" not in line]  # without progress bars
+    assert status == 2 and "Traceback" not in text, text
+    assert len(lines) == 1 and lines[0].startswith("error: "), text
+    return lines[0]
 
 
 # ----------------------------------------------------------------------------------- processes of their own
@@ -103,11 +118,16 @@ def one_process(folder, arguments, environment, sabotage):
     with open(folder / "out.txt", "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    train.draw_curves = train.draw_boards = lambda *_, **options: None  # saves half of the time
+    train.draw_curves = train.draw_boards = train.save_figure = lambda *_, **options: None  # half of the time
     if "file_size" in sabotage:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (sabotage["file_size"],) * 2)
+    elif "cxx" in sabotage:
+        from torch._inductor import config
+
+        config.cpp.cxx = (sabotage["cxx"],)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")  # which is empty
     elif sabotage:
         die_in(**sabotage)
     sys.exit(train.main(arguments))
@@ -130,7 +150,8 @@ def signal_after(run, number, rows, seconds=0.0):
 def die_in(place, n):
     """This process kills itself in its n-th save, in the middle of the file, or around its n-th rename."""
     calls = iter(range(1, 1000))
-    save, replace = torch.save, os.replace
+    save = torch.save
+    replace = os.replace
 
     def kill():
         os.kill(os.getpid(), signal.SIGKILL)

@@ -15,27 +15,20 @@ import analyze
 from training.options import OPTIONS, SIZES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8")
-    for name in (
-        "README.md",
-        "docs/paper.md",
-        "docs/rely.md",
-        "docs/speed.md",
-        "results/README.md",
-        "checkpoints/README.md",
-        "notebooks/README.md",
-    )
-}
+FOLDERS = "docs/*.md", "results/*.md", "checkpoints/*.md", "notebooks/README.md"
+PAGES = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+for pattern in FOLDERS:
+    for path in sorted(ROOT.glob(pattern)):
+        PAGES[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
 README = PAGES["README.md"]
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/python"
-GONE = {"--easier"}  # an option of an earlier version, which results/ tells about
+TODAY = [page for page in PAGES if page != "docs/log.md"]  # which tells of options and files that are gone
 
 
 def code(text):
     """All that stands between backticks, and all lines of code blocks."""
     fenced = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    rest = re.sub(r"^```\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = "".join(fenced).splitlines() + re.findall(r"^    (.*)", rest, re.MULTILINE)
     return lines + re.findall(r"`([^`]+)`", rest)
 
@@ -53,14 +46,16 @@ def commands(text):
             yield "analyze.py", line
 
 
-COMMANDS = sorted({command for text in PAGES.values() for command in commands(text)})
+COMMANDS = set()
+for page in TODAY:
+    COMMANDS.update(commands(PAGES[page]))
 
 
 class Accepted(Exception):
     pass
 
 
-@pytest.mark.parametrize("script, words", COMMANDS, ids=[" ".join(command)[:60] for command in COMMANDS])
+@pytest.mark.parametrize("script, words", sorted(COMMANDS))
 def test_commands_are_accepted(script, words, monkeypatch):
     parse_args = argparse.ArgumentParser.parse_args
 
@@ -78,20 +73,30 @@ def test_commands_are_accepted(script, words, monkeypatch):
 
 
 def test_there_are_commands_for_every_script():
-    assert {script for script, _ in COMMANDS} >= {"train.py", "data.py", "analyze.py", "extras/bench.py"}
-    assert len(COMMANDS) > 35
+    scripts = {script for script, _ in COMMANDS}
+    assert scripts >= {"train.py", "data.py", "analyze.py", "extras/bench.py", "extras/reproduce.py"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("snippet", re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+def test_use_from_python(snippet, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    exec(snippet, {})
+    assert capsys.readouterr().out
+    assert len(snippet.splitlines()) <= 7
+
+
+@pytest.mark.parametrize("page", TODAY)
 def test_options_that_are_named_alone_exist(page):
     known = set()
-    for script in (ROOT / "analyze.py", *ROOT.glob("extras/*.py")):
+    for script in (ROOT / "analyze.py", ROOT / "data.py", *ROOT.glob("extras/*.py")):
         known |= set(re.findall(r'"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
-    for name in OPTIONS | SIZES:
-        known |= {f"--{name.replace('_', '-')}", f"--no-{name.replace('_', '-')}"}
+    for name, field in (OPTIONS | SIZES).items():
+        known.add(f"--{name.replace('_', '-')}")
+        if field.type is bool:
+            known.add(f"--no-{name}")
     for span in code(PAGES[page]):
         if span.startswith("--"):
-            assert set(re.findall(r"(?<!\S)--[A-Za-z][\w-]*", span)) <= known | GONE, span
+            assert set(re.findall(r"(?<!\S)--[A-Za-z][\w-]*", span)) <= known, span
 
 
 def headings(text):
@@ -113,36 +118,43 @@ def test_links_and_pictures_exist(page):
             assert ((ROOT / page).parent / path).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", TODAY)
 def test_files_that_are_named_exist(page):
     files = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*"), *ROOT.glob("[a-z]*/*"))]
+    of_a_run = {"best.pt", "last.pt", "train.csv", "test.csv", "metrics.csv"}
     for span in code(PAGES[page]):
         if re.fullmatch(r"[\w/-]+\.(py|npz|pt|md|csv)|[\w-]+/", span) and "NAME" not in span:
-            name = f"/{span.rstrip('/')}"
-            written_by_a_run = name in ("/best.pt", "/last.pt", "/train.csv", "/test.csv", "/metrics.csv")
-            assert written_by_a_run or any(f"/{file}".endswith(name) for file in files), span
+            name = span.rstrip("/")
+            assert name in of_a_run or any(f"/{file}".endswith(f"/{name}") for file in files), span
 
 
 def test_no_table_stands_twice():
-    rows = [row for text in PAGES.values() for row in re.findall(r"^\|.*[0-9].*\|.*$", text, re.MULTILINE)]
-    assert len(rows) > 80 and len(rows) == len(set(rows))
+    rows = []
+    for text in PAGES.values():
+        rows += re.findall(r"^\|.*[0-9].*\|.*$", text, re.MULTILINE)
+    assert len(rows) > 50
+    assert len(rows) == len(set(rows))
 
 
-@pytest.mark.parametrize("runs", ["maze-9x9", "maze-11x11", "sudoku-4x4", "sudoku-6x6", "sudoku-9x9"])
-def test_solved_shares_are_those_of_the_runs(runs):
+@pytest.mark.parametrize("task", ["maze", "sudoku"])
+@pytest.mark.parametrize("size", ["4x4", "6x6", "9x9", "11x11"])
+def test_solved_shares_are_those_of_the_runs(task, size):
+    runs = f"{task}-{size}"
     evals = sorted((ROOT / "results" / runs).glob("seed*/eval.json"))
+    if not evals:
+        return
     solved = [f"{json.loads(file.read_text())['exact']:.3f}" for file in evals]
-    size, kind = runs.split("-")[1], {"maze": "mazes", "sudoku": "Sudokus"}[runs.split("-")[0]]
-    row = re.search(rf"^\| {size} {kind} \|.*", README, re.MULTILINE)[0]
+    row = re.search(rf"^\| {size} {task}s \|.*", README, re.MULTILINE | re.IGNORECASE)[0]
     assert f"| {' / '.join(solved)} |" in row
     details = re.search(rf"^\| \[{runs}\]\({runs}\).*", PAGES["results/README.md"], re.MULTILINE)[0]
     assert all(share in details for share in solved)
 
 
-def test_the_readme_is_short():
-    lines = README.splitlines()
-    assert len(lines) <= 160 and len(README) <= 13_000
-    for line in lines:
+def test_pages_are_short():
+    assert len(README.splitlines()) <= 160
+    assert len(README) <= 13_000
+    assert len(PAGES["results/README.md"].splitlines()) <= 250
+    for line in README.splitlines():
         table_or_link = line.startswith("|") or "](" in line or "https://" in line
         assert len(line) <= 110 or table_or_link or "--puzzle" in line, line
 

@@ -1,7 +1,6 @@
 """Grids of runs: every command fits, a run that was interrupted goes on, a failure names its reason."""
 
-import json
-import shlex
+import csv
 
 import pytest
 
@@ -9,54 +8,49 @@ import train
 from analysis.depth import finish
 from hrm import HRMConfig
 from notebooks import what_matters
-from training.files import UserError
+from puzzles.errors import UserError
 from training.options import parse, with_preset
 
-TINY = (
-    "--task sudoku --size 4 --steps 4 --train-size 8 --val-size 2 --test-size 4 --batch-size 4 "
-    "--save-every 2 --no-compile --hidden-size 8 --num-heads 1 --H-layers 1 --L-layers 1 "
-    "--puzzle-emb-ndim 0 --M-max 2 --device cpu"
-)
+TINY = """--task sudoku --size 4 --steps 4 --train-size 8 --val-size 2 --test-size 4 --batch-size 4
+    --no-compile --hidden-size 8 --num-heads 1 --H-layers 1 --L-layers 1 --M-max 2"""
 
 
-def test_every_run_has_options_that_fit():
-    assert len(what_matters.RUNS) == 65
-    for options in what_matters.RUNS.values():
-        chosen, sizes = with_preset(parse(shlex.split(options), ""))
-        HRMConfig(seq_len=chosen.size**2, **sizes)
+@pytest.mark.parametrize("changes", what_matters.MODELS.values())
+def test_every_run_has_options_that_fit(changes):
+    given = parse(f"{what_matters.MATTERS} {changes}".split(), "")
+    options, sizes = with_preset(given)
+    HRMConfig(seq_len=options.size**2, **sizes)
 
 
 def test_the_table_knows_all_its_runs(capsys, monkeypatch):
-    """notebooks/data/what_matters.csv holds every run of the grid, by its command: none is trained anew."""
-    monkeypatch.setattr(what_matters, "finish", None)
+    monkeypatch.setattr(what_matters, "finish", None)  # none is trained anew
     what_matters.main([])
     assert "65 runs" in capsys.readouterr().out
 
 
-def test_a_grid_from_end_to_end(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    begun, main = [], train.main
+def test_a_grid_from_end_to_end(here, no_pictures, monkeypatch, capsys):
+    monkeypatch.setattr(what_matters, "MATTERS", TINY)
+    monkeypatch.setattr(what_matters, "SEEDS", [0])
+    table = here / "tiny.csv"
+    for _ in range(2):
+        what_matters.complete(table, ["HRM, M_max 1"], what_matters.table_row)
+    assert "0 of them new" in capsys.readouterr().out
+    [row] = csv.DictReader(table.open())
+    assert row["name"] == "HRM, M_max 1" and row["n"] == "4" and "--M-max 1" in row["command"]
+    out = here / "runs/what-matters/HRM-M_max-1-seed-0"
+    assert train.load_model(out)[0].config.puzzle_positions == 0
+    (out / "eval.json").unlink()  # as if it had been interrupted
+    begun = []
 
     def watched(arguments):
         begun.append(arguments)
-        return main(arguments)
+        return what_matters.train_main(arguments)
 
-    def not_measured_again(*arguments):
-        return finish(*arguments) if "--eval" not in arguments[-1] else {"exact": 0.5}
-
-    monkeypatch.setattr(train, "main", watched)
-    monkeypatch.setattr(what_matters, "finish", not_measured_again)
-    runs, table = {("HRM, tiny", 0): TINY}, tmp_path / "tiny.csv"
-    what_matters.sweep(runs, table, tmp_path / "runs")
-    row = table.read_text().splitlines()[1]
-    assert "HRM, tiny" in row and TINY in row and "0.5,0.5,0.5,0.5" in row
-    what_matters.sweep(runs, table, tmp_path / "runs")
-    assert len(begun) == 1 and "0 of them new" in capsys.readouterr().out
-    out = tmp_path / "runs/HRM-tiny-seed-0"
-    assert json.loads((out / "config.json").read_text())["parameters"] > 0
-    (out / "eval.json").unlink()  # as if it had been interrupted
     finish(watched, out, TINY)
-    assert begun[-1] == ["-q", "--resume", str(out)]
+    assert begun == [["-q", "--resume", str(out)]]
+
+
+def test_a_run_that_fails_says_why(here, capsys):
     with pytest.raises(UserError, match="wrong failed"):
-        finish(main, tmp_path / "wrong", "--task chess")
+        finish(train.main, here / "wrong", "--task chess")
     assert "chess" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """What a person sees of a run: the progress bar, metrics.csv, the table at the end; Ctrl-C, which saves."""
 
-import re
 import signal
 import threading
 import time
@@ -10,71 +9,84 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.files import write_text, writing
+from hrm import METRICS
+from puzzles.files import write_text, writing
 
-COLUMNS = ("step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", "cell", "exact", "segments",
-           "q_halt_accuracy", "puzzles_per_s", "val_cell", "val_exact", "val_valid", "val_segments")
-ROW = re.compile(r"\d+(,(nan|[-+.e\d]*))" f"{{{len(COLUMNS) - 1}}}")  # what else is in the file is dropped
+VALIDATED = *METRICS, "valid"
+COLUMNS = ["step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", *METRICS, "puzzles_per_s",
+           *(f"val_{name}" for name in VALIDATED)]
 SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "val"}  # in the progress bar
 
 
 class Log:
-    """Progress bar and metrics.csv. Figures are summed on the device and read when `read` is called."""
-    names = ("count", "lm_loss", "accuracy", "exact_accuracy", "q_halt_accuracy", "segments")
+    """Progress bar and metrics.csv of a Run (train.py), whose sums of figures stay on its device until
+    `read` is called: to read a figure makes the CPU wait for the GPU."""
 
-    def __init__(self, out, run, steps, quiet=False):
-        self.run, self.path, self.steps = run, out / "metrics.csv", steps
-        self.sums, self.first_step, self.row = 0, run.step, {}
-        self.clock = time.time()  # of the last `read`
-        self.pause, self.pace = 0.0, 0.0  # seconds not spent on steps since then; seconds a step takes
-        self.mine, self.quiet = run.processes.rank == 0, quiet
-        self.bar = tqdm(total=steps, initial=run.step, desc=run.options.task, dynamic_ncols=True,
-                        disable=quiet or not self.mine,
-                        bar_format="{desc} {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]")
-        if self.mine:
-            lines = [",".join(COLUMNS)]
-            if run.step and self.path.exists():  # resumed: forget what came after the checkpoint
-                rows = filter(ROW.fullmatch, self.path.read_text(errors="replace").splitlines())
-                lines += [row for row in rows if int(row.split(",")[0]) <= run.step]
-            write_text(self.path, "\n".join(lines) + "\n")
+    def __init__(self, run, out, stop):
+        self.run = run
+        self.path = out / "metrics.csv"
+        self.stop = stop
+        self.validation = {}  # of the next row
+        self.latest = {}  # the last value of each figure
+        self.read_at = time.time()
+        self.pause = 0.0  # seconds since then that no training step took
+        self.writes = run.processes.rank == 0
+        self.bar = tqdm(total=run.options.steps, initial=run.step, desc=run.options.task, dynamic_ncols=True,
+                        disable=run.options.quiet or not self.writes,
+                        bar_format="{desc} {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt} "
+                                   "[{elapsed}<{remaining}{postfix}]")
+        if self.writes:
+            write_text(self.path, "\n".join([",".join(COLUMNS), *self.rows_before(run.step)]) + "\n")
 
-    def add(self, loss, metrics):
-        values = [loss.detach().float(), *(metrics[name].float() for name in self.names)]
-        self.sums = self.sums + torch.stack(values)
+    def rows_before(self, step):
+        """Of a run that goes on, what metrics.csv says up to its checkpoint (a last row may be cut off)."""
+        if not step or not self.path.exists():
+            return []
+        whole = [row for row in self.path.read_text().splitlines()[1:] if row.count(",") == len(COLUMNS) - 1]
+        return [row for row in whole if int(row.partition(",")[0]) <= step]
 
-    def read(self, stop, scale, M_max):
-        """Take in the figures since the last call; True if any process was asked to stop."""
-        run, steps = self.run, self.run.step - self.first_step
-        asked = torch.full((1,), float(stop.is_set()), device=run.processes.device)
-        run.processes.sum_([self.sums, asked])
-        loss, count, token_loss, *sums = self.sums.tolist()
+    def write_row(self):
+        """Read the figures since the last row, show them, and write a new one."""
+        run = self.run
+        names = list(run.sums)
+        values = torch.stack([run.sums[name].float() for name in names])
+        run.processes.sum_([values])
+        sums = dict(zip(names, values.tolist()))
         now = time.time()
-        seconds, run.seconds = now - self.clock, run.seconds + now - self.clock
-        pace = (seconds - self.pause) / steps
-        if self.row:  # the first steps of all are slow, and tell nothing
-            self.pace = 0.7 * self.pace + 0.3 * pace if self.pace and not self.pause else pace
+        seconds = max(now - self.read_at - self.pause, 1e-9)
+        steps = run.step - run.summed_from
+        run.seconds += now - self.read_at
         puzzles = steps * run.options.batch_size
-        self.row = {"step": run.step, "seconds": round(run.seconds, 1), "lr": run.options.lr * scale,
-                    "M_max": M_max, "loss": loss / puzzles, "token_loss": token_loss / puzzles,
-                    "q_loss": (loss - token_loss) / puzzles, "puzzles_per_s": count / max(seconds, 1e-9)}
+        loss = sums["loss"] / puzzles
+        token_loss = sums["token_loss"] / puzzles
+        count = sums["count"]
+        row = {"step": run.step, "seconds": round(run.seconds, 1), "M_max": run.M_max, "loss": loss,
+               "lr": run.optimizers[0][0].param_groups[0]["lr"], "token_loss": token_loss,
+               "q_loss": loss - token_loss, "puzzles_per_s": count / seconds, **self.validation}
         if count:  # else nothing halted: no mean to speak of
-            means = [value / count for value in sums]
-            self.row.update(zip(("cell", "exact", "q_halt_accuracy", "segments"), means))
-        self.clock, self.pause, self.sums, self.first_step = now, 0.0, 0, run.step
-        self.bar.update(steps)
-        self.show()
-        return asked.item() > 0
+            row |= {name: sums[name] / count for name in METRICS}
+        self.read_at = now
+        self.pause = 0.0
+        run.sums = {}
+        run.summed_from = run.step
+        self.validation = {}
+        self.bar.update(run.step - self.bar.n)
+        self.show(row)
+        if self.writes:
+            with writing(self.path), open(self.path, "a") as file:
+                file.write(",".join(str(row.get(name, "")) for name in COLUMNS) + "\n")
 
-    def show(self):
-        left = round((self.steps - self.run.step) * self.pace)  # seconds, evaluations not counted
-        shown = [f"{left // 60}:{left % 60:02} left"] if self.pace else []
-        shown += [f"{label} {self.row[key]:.3f}" for key, label in SHOWN.items() if key in self.row]
+    def show(self, figures):
+        self.latest |= figures
+        shown = [f"{label} {self.latest[key]:.3f}" for key, label in SHOWN.items() if key in self.latest]
         self.bar.set_postfix_str(", ".join(shown))
 
     @contextmanager
     def doing(self, what):
-        """Say what takes time in place of training steps, and keep the bar's clock going meanwhile."""
-        began, done = time.time(), threading.Event()
+        """Say what takes time in place of training steps, and keep the bar's clock going meanwhile. It may be
+        thrown away: a request to stop, also from just before, ends it at once."""
+        began = time.time()
+        done = threading.Event()
 
         def tick():
             while not done.wait(1):
@@ -83,9 +95,13 @@ class Log:
         ticking = threading.Thread(target=tick, daemon=True)
         self.bar.set_description_str(f"{self.run.options.task}, {what}")
         ticking.start()
+        self.stop.at_once = self.run.processes.world == 1
         try:
+            if self.stop.at_once and self.stop.is_set():
+                raise Interrupted
             yield
         finally:
+            self.stop.at_once = False
             done.set()
             ticking.join()
             self.pause += time.time() - began
@@ -93,29 +109,38 @@ class Log:
 
     def validated(self, result, boards):
         """Show a result of `evaluate` (train.py); `boards`: answers drawn in characters."""
-        self.row.update({f"val_{name}": result[name] for name in ("cell", "exact", "valid", "segments")})
-        self.show()
-        if self.mine:
-            summary = (f"step {self.run.step} of {self.steps}: solves {result['exact']:.3f} of "
+        self.validation = {f"val_{name}": result[name] for name in VALIDATED}
+        self.show(self.validation)
+        if self.writes:
+            summary = (f"step {self.run.step} of {self.run.options.steps}: solves {result['exact']:.3f} of "
                        f"{result['n']} validation puzzles, in {result['segments']:.1f} segments")
-            tqdm.write(summary if self.quiet else f"{boards}\n{summary}\n")
+            tqdm.write(summary if self.run.options.quiet else f"{boards}\n{summary}\n")
 
-    def write_row(self):
-        if self.mine:
-            with writing(self.path), open(self.path, "a") as file:
-                file.write(",".join(str(self.row.get(name, "")) for name in COLUMNS) + "\n")
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked to stop while something was done that may be thrown away."""
+
+
+class Stop(threading.Event):
+    """Set when Ctrl-C or SIGTERM asked to stop after the step under way. A second one ends at once."""
+    at_once = False  # the first one too: see Log.doing
+
+    def ask(self, number, frame):
+        if self.is_set():
+            raise KeyboardInterrupt
+        self.set()
+        if self.at_once:
+            raise Interrupted
 
 
 @contextmanager
 def signals():
-    """An event that Ctrl-C or SIGTERM sets: the loop saves and ends. A second Ctrl-C ends at once."""
-    stop = threading.Event()
-
-    def ask(number, frame):
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    """A Stop that listens, where it can: only the main thread of a program hears signals."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -126,15 +151,16 @@ def signals():
 def interval(p, n):
     """Wilson's 95 % interval of a share p (a number or an array of them) of n puzzles: low, high."""
     z = 1.96
-    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return np.maximum(0, middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    middle = p + z * z / (2 * n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    whole = 1 + z * z / n
+    return np.maximum(0, middle - half) / whole, (middle + half) / whole
 
 
 def print_table(result):
     """A result of `evaluate` (train.py), with the 95 % interval of the share of puzzles solved."""
     low, high = interval(result["exact"], result["n"])
-    print(f"  puzzles          {result['n']}")
-    print(f"  exact            {result['exact']:.4f}  (95 % interval {low:.4f} to {high:.4f})")
-    for name in ("valid", "cell", "segments", "q_halt_accuracy"):
-        print(f"  {name:<16} {result[name]:.4f}")
-    print(f"  puzzles_per_s    {result['puzzles_per_s']:.1f}")
+    for name, value in result.items():
+        text = f"{value:.4f}" if isinstance(value, float) else value
+        note = f"  (95 % interval {low:.4f} to {high:.4f})" if name == "exact" else ""
+        print(f"  {name:<16} {text}{note}")

@@ -1,11 +1,13 @@
 """How the weights are changed: Adam-atan2 (the paper's), Muon (for short runs), sign-SGD for the puzzle
-embedding, and the two schedules, learning rate and M_max."""
+embedding; the average of weights; and the two schedules, learning rate and M_max."""
 
 import math
 
 import torch
 
 from hrm import ReasoningModule
+
+MUON_LR = 4 / 3  # Muon's learning rate, in units of Adam-atan2's
 
 
 class AdamAtan2(torch.optim.Optimizer):
@@ -15,27 +17,33 @@ class AdamAtan2(torch.optim.Optimizer):
     the bias of m inside atan2; the published HRM code does it outside, as here."""
 
     def __init__(self, params, lr, weight_decay, betas=(0.9, 0.95)):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "t": 0})
+        defaults = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "t": 0}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
             group["t"] += 1
-            (beta1, beta2), lr, t = group["betas"], group["lr"], group["t"]
+            t = group["t"]
+            lr = group["lr"]
+            beta1, beta2 = group["betas"]
             params = [p for p in group["params"] if p.grad is not None]
             grads = [p.grad for p in params]
-            for p in params:
-                if p not in self.state:
-                    self.state[p] = {"m": torch.zeros_like(p), "v": torch.zeros_like(p)}
-            m, v = ([self.state[p][name] for p in params] for name in ("m", "v"))
+            m = moments(self.state, params, "m")
+            v = moments(self.state, params, "v")
             torch._foreach_lerp_(m, grads, 1 - beta1)
             torch._foreach_mul_(v, beta2)
             torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
             root = torch._foreach_div(v, 1 - beta2**t)
             torch._foreach_sqrt_(root)
+            update = list(map(torch.atan2, m, root))
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-            update = [torch.atan2(a, b) for a, b in zip(m, root)]
             torch._foreach_add_(params, update, alpha=-lr / (1 - beta1**t))
+
+
+def moments(state, params, name):
+    """The running means of this name, zero at first."""
+    return [state[p].setdefault(name, torch.zeros_like(p)) for p in params]
 
 
 def orthogonal(matrices):
@@ -43,10 +51,12 @@ def orthogonal(matrices):
     Newton-Schulz iteration, whose coefficients (Jordan et al. 2024) make small ones grow fast."""
     tall = matrices.shape[1] > matrices.shape[2]
     X = matrices.mT if tall else matrices
-    X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    norm = X.norm(dim=(1, 2), keepdim=True)
+    X = X / norm.clamp(min=1e-12)
     for _ in range(5):
         square = X @ X.mT
-        X = 3.4445 * X + (-4.775 * square + 2.0315 * square @ square) @ X
+        higher = -4.775 * square + 2.0315 * square @ square
+        X = 3.4445 * X + higher @ X
     return X.mT if tall else X
 
 
@@ -57,60 +67,81 @@ class Muon(torch.optim.Optimizer):
     The same as torch.optim.Muon, which takes one matrix at a time, in bfloat16: on a CPU without bfloat16
     instructions a step of the small preset then takes 60 ms, with this one 5."""
 
-    def __init__(self, params, lr, weight_decay, momentum=0.95):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    def __init__(self, params, lr, weight_decay=0.01, momentum=0.95):
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            for shape in {p.shape for p in group["params"]}:  # matrices of one shape are computed together
-                self.update([p for p in group["params"] if p.shape == shape], group)
+            for shape in {p.shape for p in group["params"]}:
+                alike = [p for p in group["params"] if p.shape == shape]
+                self.update(alike, group)  # matrices of one shape are computed together
 
     def update(self, params, group):
-        for p in params:
-            if p not in self.state:
-                self.state[p] = {"m": torch.zeros_like(p)}
-        grads, m = [p.grad for p in params], [self.state[p]["m"] for p in params]
+        grads = [p.grad for p in params]
+        m = moments(self.state, params, "m")
         torch._foreach_lerp_(m, grads, 1 - group["momentum"])
-        update = orthogonal(torch.stack(torch._foreach_lerp(grads, m, group["momentum"])))  # Nesterov's
+        nesterov = torch._foreach_lerp(grads, m, group["momentum"])
+        update = orthogonal(torch.stack(nesterov))
+        lr = group["lr"]
         rows, columns = params[0].shape
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_sub_(params, list(update), alpha=group["lr"] * math.sqrt(max(1, rows / columns)))
+        size = math.sqrt(max(1, rows / columns))
+        torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+        torch._foreach_sub_(params, list(update), alpha=lr * size)
 
 
 def make_optimizers(model, options):
     """What trains the model's parameters: Adam-atan2 all of them, or with --optimizer muon all but the
-    matrices of its modules, and Muon those."""
-    modules = [module for module in model.modules() if isinstance(module, ReasoningModule)]
-    matrices = [p for module in modules for p in module.parameters()] if options.optimizer == "muon" else []
-    rest = [p for p in model.parameters() if all(p is not matrix for matrix in matrices)]
-    optimizers = [AdamAtan2(rest, options.lr, options.weight_decay)]
-    if matrices:
-        optimizers.append(Muon(matrices, options.muon_lr, options.muon_weight_decay))
-    return optimizers
+    matrices of its modules, and Muon those. Beside each, the peak of its learning rate."""
+    if options.optimizer == "adam_atan2":
+        return [(AdamAtan2(model.parameters(), options.lr, options.weight_decay), options.lr)]
+    matrices = {}
+    for module in model.modules():
+        if isinstance(module, ReasoningModule):
+            matrices |= dict.fromkeys(module.parameters())
+    rest = [p for p in model.parameters() if p not in matrices]
+    muon_lr = MUON_LR * options.lr
+    return [
+        (AdamAtan2(rest, options.lr, options.weight_decay), options.lr),
+        (Muon(matrices, muon_lr), muon_lr),
+    ]
 
 
 @torch.no_grad()
 def sign_sgd_(table, ids, grads, lr, weight_decay):
     """Update in place the rows `ids` (B,) of a puzzle embedding table with their gradients (B, ndim).
     Gradients of equal ids are summed first: a puzzle takes one step however often the batch holds it."""
-    first = (ids[:, None] == ids).byte().argmax(1)  # where each id comes first; no GPU is waited for
-    total = torch.zeros_like(grads).index_add_(0, first, grads)[first]
-    table[ids] = table[ids] * (1 - lr * weight_decay) - lr * total.sign()
+    same = (ids[:, None] == ids).to(grads.dtype)  # (B, B): its product has one order on every device
+    total = same @ grads
+    kept = table[ids] * (1 - lr * weight_decay)
+    table[ids] = kept - lr * total.sign()
 
 
-def lr_scale(step, steps, options):
+@torch.no_grad()
+def average_(averaged, model, decay, step):
+    """The exponential moving average of the weights after so many steps (from 1). Early on it looks back over
+    a tenth of them only: else a short run would be evaluated with what it knew at its beginning."""
+    weight = max(1 - decay, 10 / (9 + step))
+    slow = list(averaged.parameters())
+    torch._foreach_lerp_(slow, list(model.parameters()), weight)
+
+
+def lr_scale(step, options):
     """Learning rate at this step (from 0), as a share of its peak: linear warm-up, then flat or a cosine."""
-    progress = min(1.0, max(0, step - options.warmup) / max(1, steps - options.warmup))
-    cosine = options.lr_end + (1 - options.lr_end) * 0.5 * (1 + math.cos(math.pi * progress))
-    return min(1.0, (step + 1) / max(1, options.warmup)) * cosine
+    warm = min(1.0, (step + 1) / max(1, options.warmup))
+    after = max(0, step - options.warmup)
+    progress = min(1.0, after / max(1, options.steps - options.warmup))
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return warm * (options.lr_end + (1 - options.lr_end) * cosine)
 
 
-def M_max_at(step, steps, M_max, grow):
-    """The M_max of this step: 1, 2, 4, … in equal parts of the first `grow` of the run, then the full value.
-    A small model that may think for long from the start spends its first minutes copying the input, and sees
-    few new puzzles meanwhile; one that must answer at once does not."""
-    doublings = math.ceil(math.log2(M_max))
-    if not grow or step >= grow * steps:
+def M_max_at(step, options, M_max):
+    """The M_max of this step: 1, 2, 4, … in equal parts of the first `grow_M_max` of the run, then the full
+    value. A small model that may think for long from the start spends its first minutes copying the input,
+    and sees few new puzzles meanwhile; one that must answer at once does not."""
+    growing = options.grow_M_max * options.steps
+    if step >= growing:
         return M_max
-    return min(M_max, 2 ** int(step / (grow * steps) * doublings))
+    doublings = math.ceil(math.log2(M_max))
+    return min(M_max, 2 ** int(step / growing * doublings))

@@ -7,20 +7,21 @@ from data import load_splits, load_task
 from hrm import HRMConfig
 from training.checkpoints import make_model
 
-SIZES = dict(
-    vocab_size=5,
-    seq_len=6,
-    hidden_size=16,
-    num_heads=2,
-    H_layers=1,
-    L_layers=1,
-    H_cycles=2,
-    L_cycles=3,
-    inner_multiple=8,
-    puzzle_emb_ndim=16,
-    M_max=3,
-    dtype="float32",
-)
+SIZES = {
+    "vocab_size": 5,
+    "seq_len": 6,
+    "hidden_size": 16,
+    "num_heads": 2,
+    "H_layers": 1,
+    "L_layers": 1,
+    "L_cycles": 3,
+    "inner_multiple": 8,
+    "puzzle_emb_ndim": 16,
+    "M_max": 3,
+    "halting": "bce",
+    "dtype": "float32",
+}
+ONE_PASS = dict(H_cycles=1, L_cycles=1, M_max=1, H_layers=2, L_layers=3)
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +30,8 @@ def make():
 
     def make(model="hrm", **sizes):
         torch.manual_seed(0)
-        once = {"H_cycles": 1, "L_cycles": 1, "M_max": 1} if model in ("transformer", "prenorm") else {}
-        return make_model(HRMConfig(**{**SIZES, "model": model, **once, **sizes})).eval()
+        once = ONE_PASS if model in ("transformer", "prenorm") else {}
+        return make_model(model, HRMConfig(**{**SIZES, **once, **sizes}))
 
     return make
 

@@ -1,6 +1,7 @@
 """The figure on depth: the layers counted, and the runs in their places."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,35 +10,29 @@ from hrm import HRMConfig
 from training.options import parse, with_preset
 
 
-def test_every_run_has_options_that_fit():
-    for options in depth.grid().values():
-        chosen, sizes = with_preset(parse(options.split(), ""))
-        HRMConfig(seq_len=chosen.size**2, **sizes)
-
-
-def test_layers_by_hand():
-    sizes = {"H_cycles": 2, "L_cycles": 3, "H_layers": 1, "L_layers": 4, "M_max": 5}
-    assert depth.computed_layers({**sizes, "model": "hrm"}) == 5 * 2 * (3 * 4 + 1)
-    assert depth.computed_layers({**sizes, "model": "recurrent"}) == 5 * 2 * 3 * (4 + 1)
-    assert depth.computed_layers({**sizes, "model": "transformer", "M_max": 1}) == 5
-
-
-def test_the_runs_become_a_figure(tmp_path, monkeypatch):
-    def finish(_, out, options):
+def test_the_runs_become_a_figure(tmp_path):
+    def train(words):
         """What train.py would leave behind, without training."""
-        chosen, sizes = with_preset(parse(options.split(), ""))
-        out.mkdir(parents=True)
-        config = {"options": {"steps": chosen.steps}, "model": {"H_cycles": 2, "L_cycles": 2, **sizes}}
-        (out / "config.json").write_text(json.dumps(config))
-        return {"n": 100, "exact": sizes["hidden_size"] / 256}
+        options, sizes = with_preset(parse(words, ""))
+        config = HRMConfig(seq_len=options.size**2, **sizes)
+        H = config.H_layers
+        L = config.L_layers
+        updates = config.H_cycles * config.L_cycles
+        layers = {"transformer": H + L, "recurrent": updates * (H + L)}
+        layers["hrm"] = updates * L + config.H_cycles * H
+        computed[options.out] = layers[options.model] * config.M_max
+        Path(options.out).mkdir()
+        found = {"n": 100, "exact": config.hidden_size / 256}
+        Path(options.out, "eval.json").write_text(json.dumps(found))
+        return 0
 
-    monkeypatch.setattr(depth, "finish", finish)
-    numbers = depth.depth(None, tmp_path)
-    assert len(numbers["runs"]) == 4 + 4 - 1 + 4 + 4  # one Transformer stands in both panels
-    widths = [run["width"] for run in numbers["runs"] if run["model"] == "transformer" and run["layers"] == 4]
-    assert sorted(widths) == [16, 32, 64, 128]
-    wide, deep = depth.plot_depth(numbers).axes
-    assert len(wide.containers) == 1 and len(deep.containers) == 3
-    line = wide.containers[0].lines[0]
+    computed = {}
+    runs = depth.depth(train, tmp_path)["runs"]
+    assert len(runs) == 7 + 4 + 4
+    for run in runs:
+        assert run["computed"] == computed[str(tmp_path / run["name"])]
+    wide, deep = depth.plot_depth({"runs": runs}).axes
+    assert len(deep.lines) == 3
+    (line,) = wide.lines
     assert list(line.get_xdata()) == [16, 32, 64, 128]
     assert line.get_ydata() == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2])

@@ -1,12 +1,12 @@
 """A browser for tests: Debian's Chromium, spoken to in WebDriver's plain HTTP through its chromedriver."""
 
 import json
+import re
 import shutil
-import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
-from urllib.error import URLError
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name for a reference to an element
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -17,19 +17,16 @@ class Browser:
     """A headless window. `with Browser() as browser: browser.open(path)`."""
 
     def __enter__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.driver = subprocess.Popen([DRIVER, f"--port={port}"], **quiet)
-        self.address, self.session = f"http://127.0.0.1:{port}", ""
+        quiet = subprocess.DEVNULL
+        self.driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=quiet, text=True)
         try:
-            self.wait(lambda: self.ask("GET", "/status")["ready"])
+            port = next(filter(None, (re.search(r"on port (\d+)\.", line) for line in self.driver.stdout)))[1]
+            self.address = f"http://127.0.0.1:{port}/session"
             flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
             wanted = {"browserName": "chrome", "goog:chromeOptions": {"binary": CHROMIUM, "args": flags},
                       "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-            made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self.session = f"/session/{made['sessionId']}"
+            made = self.ask("POST", "", {"capabilities": {"alwaysMatch": wanted}})
+            self.address += "/" + made["sessionId"]
         except BaseException:
             self.driver.kill()
             raise
@@ -43,7 +40,7 @@ class Browser:
     def ask(self, method, path, content=None):
         """One WebDriver command -> its value."""
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(self.address + self.session + path, data, method=method)
+        request = urllib.request.Request(self.address + path, data, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]
@@ -60,14 +57,11 @@ class Browser:
     def wait(self, condition, seconds=120):
         """Wait until condition() is true -> its value."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                if value := condition():
-                    return value
-            except URLError:  # the driver is not there yet
-                pass
+        while not (value := condition()):
+            if time.monotonic() > end:
+                raise TimeoutError(condition)
             time.sleep(0.05)
-        raise TimeoutError(condition)
+        return value
 
     def find(self, selector):
         return self.ask("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
@@ -85,9 +79,9 @@ class Browser:
         """Press the mouse on the first element, draw it over the others, and let go."""
         over = [{ELEMENT: self.find(selector)} for selector in selectors]
         moves = [{"type": "pointerMove", "duration": 0, "x": 0, "y": 0, "origin": each} for each in over]
-        down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
-        mouse = {"type": "pointer", "id": "mouse", "actions": [moves[0], down, *moves[1:], up]}
-        self.ask("POST", "/actions", {"actions": [mouse]})
+        moves.insert(1, {"type": "pointerDown", "button": 0})
+        moves.append({"type": "pointerUp", "button": 0})
+        self.ask("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]})
 
     def log(self, kind):
         """What is new in a log: "browser" is the console, "performance" tells what was fetched."""

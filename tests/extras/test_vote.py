@@ -1,265 +1,149 @@
 """Votes: views undone exactly, the choice among proposals by hand, and what it costs."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import train
-from data import load_splits, load_task
+from data import load_splits, load_task, transform, undo
 from extras import vote as voting
-from extras.vote import best_of, vote
+from extras.vote import best_of, check_votes, vote
 from hrm import HRM, HRMConfig, Solution, solve
 from puzzles import sudoku
-from puzzles.task import Task, transform, undo
-from training.checkpoints import load_model
-from training.files import UserError
+from puzzles.errors import UserError
+from puzzles.task import Task
+from training.checkpoints import load_model, split_options
+from training.options import Options
+
+ROOT = Path(__file__).resolve().parents[2]
+IDS = np.zeros(200, np.int32)
 
 
-@pytest.mark.parametrize(
-    "name, size", [("maze", 7), ("maze", 9), ("sudoku", 4), ("sudoku", 6), ("sudoku", 9)]
-)
+@pytest.mark.parametrize("name, size", [("maze", 9), ("sudoku", 4), ("sudoku", 9)])
 def test_views_are_undone_exactly(name, size):
-    """Thousands of random boards, not only puzzles: undo(transform(x)) = x and transform(undo(x)) = x."""
-    task, rng = load_task(name, size=size), np.random.default_rng(0)
-    boards = rng.integers(task.vocab_size, size=(3000, task.seq_len)).astype(np.uint8)
-    for symmetry in (task.symmetries(3000, rng), *(task.view(k, 3000) for k in range(9))):
+    """Of random boards, not only of puzzles."""
+    task = load_task(name, size=size)
+    rng = np.random.default_rng(0)
+    boards = rng.integers(task.vocab_size, size=(1000, task.seq_len)).astype(np.uint8)
+    assert (transform(boards, *task.view(0, 1000)) == boards).all()
+    for symmetry in (task.symmetries(1000, rng), task.view(1, 1000), task.view(7, 1000)):
         seen = transform(boards, *symmetry)
-        assert seen.dtype == np.uint8 and (np.sort(symmetry[0], axis=1) == np.arange(task.seq_len)).all()
+        assert seen.dtype == np.uint8 and not (seen == boards).all()
         assert (undo(seen, *symmetry) == boards).all()
-        assert (transform(undo(boards, *symmetry), *symmetry) == boards).all()
 
 
-def test_the_eight_views_of_a_maze_are_distinct_and_the_first_is_the_maze_itself():
-    task = load_task("maze", size=7)
-    boards = np.arange(49, dtype=np.uint8)[None] % 6
-    boards[0, 1] = 5
-    views = [transform(boards, *task.view(k, 1)) for k in range(8)]
-    assert (views[0] == boards).all() and len(np.unique(np.concatenate(views), axis=0)) == 8
+@pytest.mark.parametrize("answers, q_halt, valid, chosen", [
+    ([1, 2, 2], [9, 0, 0], [0, 0, 0], 2),  # two votes
+    ([1, 2, 2, 1], [0, 1, 1, 2], [0] * 4, 2),  # two votes each, and σ(0) + σ(2) < 2σ(1)
+    ([1, 2, 2], [0, 0, 0], [1, 0, 0], 1),  # it alone keeps the rules
+    ([1, 2, 0], [0, -1, -np.inf], [0, 0, 0], 1),  # one vote each, and one that was not made
+])
+def test_best_of_by_hand(answers, q_halt, valid, chosen):
+    """Proposals for one puzzle, each an answer of one token."""
+    q_halt, valid = np.array([q_halt, valid], np.float32)[..., None]
+    best = best_of(np.array(answers, np.uint8)[:, None, None], q_halt, valid == 1)
+    assert answers[best[0]] == chosen
 
 
-def test_best_of_by_hand():
-    """Four proposals (columns: five puzzles), each an answer of one token."""
-    answers = np.array([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [2, 2, 3, 2, 2], [3, 1, 4, 2, 2]])[
-        ..., None
-    ].astype(np.uint8)
-    q_halt = np.array(
-        [[9.0, 0, 1, 9, 0], [0.0, 1, 2, 0, 0], [0.0, 1, 0, 0, -np.inf], [0.0, 2, 0, 0, -np.inf]], np.float32
-    )
-    valid = np.zeros((4, 5), bool)
-    valid[0, 3] = True
-
-    def chosen(valid):
-        return answers[best_of(answers, q_halt, valid), np.arange(5), 0].tolist()
-
-    # Puzzle 0: 2 has two votes. 1: 1 and 2 have two each, and σ(0)+σ(2) < 2σ(1). 2: all have one, 2 the best
-    # q. 3: 2 has three votes, but only 1 keeps the rules. 4: proposals 2 and 3 were not made: one vote each,
-    # equal q.
-    assert chosen(np.zeros((4, 5), bool)) == [2, 2, 2, 2, 1]
-    assert chosen(valid) == [2, 2, 2, 1, 1]
-
-
-def tiny(task, **changes):
+def tiny(task):
     torch.manual_seed(0)
-    model = HRM(
-        HRMConfig(
-            **{
-                **dict(
-                    vocab_size=task.vocab_size,
-                    seq_len=task.seq_len,
-                    hidden_size=16,
-                    num_heads=2,
-                    H_layers=1,
-                    L_layers=1,
-                    inner_multiple=8,
-                    puzzle_emb_ndim=0,
-                    M_max=3,
-                    dtype="float32",
-                ),
-                **changes,
-            }
-        )
-    )
+    sizes = {"hidden_size": 16, "num_heads": 2, "M_max": 3, "dtype": "float32"}
+    model = HRM(HRMConfig(task.vocab_size, task.seq_len, **sizes))
     torch.nn.init.normal_(model.q_head.weight)
-    torch.nn.init.zeros_(model.q_head.bias)
     return model
 
 
-def proposals(monkeypatch, *arguments, **how):
-    """What `vote` lets `best_of` choose from (answers, q_halt, valid), and its Solution."""
-    seen = []
-    with monkeypatch.context() as patch:
-        patch.setattr(voting, "best_of", lambda *made: seen.extend(made) or best_of(*made))
-        solution = vote(*arguments, **how)
-    return seen, solution
-
-
-def board_solver(model, inputs, puzzle_ids, **thinking):
-    """Stands in for `solve`: the right answer of the 4x4 Sudoku that it is shown, whatever the view."""
-    digits = np.maximum(inputs.numpy().astype(np.uint8), 1) - 1
-    answer = torch.from_numpy(sudoku.solve(digits, (2, 2))[0].astype(np.int64)) + 1
-    return Solution(answer, torch.ones(len(inputs), dtype=torch.long), torch.zeros(len(inputs)))
-
-
-def test_a_view_is_a_puzzle_and_its_answer_comes_back_in_place(monkeypatch):
-    """Every view is solved by a solver that knows nothing of views; undone, all are the label."""
+@pytest.fixture
+def boards():
+    """200 small Sudokus: the task, puzzles, solutions, and a model that is not trained."""
     task = load_task("sudoku", size=4)
-    inputs, labels = task.generate(200, np.random.default_rng(0))
-    monkeypatch.setattr(voting, "solve", board_solver)
-    monkeypatch.setattr(task, "keeps_rules", lambda *_: None)  # every vote is asked for
-    (answers, _, _), solution = proposals(monkeypatch, [tiny(task)], task, inputs, votes=5)
-    assert answers.shape[0] == 5 and (answers == labels).all() and (solution.segments == 5).all()
-    monkeypatch.undo()
-    monkeypatch.setattr(voting, "solve", board_solver)
-    solution = vote([tiny(task)], task, inputs, votes=5)
-    assert (solution.predictions.numpy() == labels).all()
-    assert (solution.segments == 1).all()  # a valid answer ends the search
+    return task, *task.generate(200, np.random.default_rng(0)), tiny(task)
 
 
-@pytest.mark.parametrize("name, size", [("maze", 7), ("sudoku", 4)])
-def test_a_valid_proposal_is_never_lost(name, size, monkeypatch):
-    """Proposals are the label or spoilt boards, at random; the answer keeps rules and givens whenever any
-    proposal did."""
-    task, rng = load_task(name, size=size), np.random.default_rng(1)
-    inputs, labels = task.generate(300, rng)
-    proposed = np.zeros(300, bool)
-    views = []
-    monkeypatch.setattr(voting, "transform", lambda rows, *view: views.append(view) or transform(rows, *view))
-    rows_of = {inputs[i].tobytes(): i for i in range(300)}
+@pytest.fixture
+def asked(monkeypatch):
+    """Stands in for `solve`: a solver that knows nothing of views is right about the board that it is shown
+    with the probability asked.share, and trusts what is wrong. `asked.models`: who was asked, in order."""
+    rng = np.random.default_rng(1)
 
-    def guess(model, seen, puzzle_ids, **thinking):
-        shown = seen.numpy().astype(np.uint8)
-        original = undo(shown, *views[-1]) if views else shown
-        rows = np.array([rows_of[row.tobytes()] for row in original])
-        right = rng.random(len(rows)) < 0.2
-        proposed[rows] |= right
-        spoilt = np.where(
-            rng.random(shown.shape) < 0.3, rng.integers(1, task.vocab_size, size=shown.shape), original
-        )
-        answer = np.where(right[:, None], labels[rows], spoilt).astype(np.uint8)
-        answer = transform(answer, *views[-1]) if views else answer
-        q = torch.from_numpy(
-            np.where(right, -3.0, 3.0).astype(np.float32)
-        )  # and the Q-head trusts the wrong ones
-        return Solution(torch.from_numpy(answer.astype(np.int64)), torch.ones(len(rows), dtype=torch.long), q)
+    def look(model, inputs, *thinking):
+        look.models.append(model)
+        right = rng.random(len(inputs)) < look.share
+        look.right += right.sum()
+        solved, _, _ = sudoku.solve(np.maximum(inputs.numpy(), 1).astype(np.uint8) - 1, (2, 2))
+        answer = torch.from_numpy(solved).long() + 1
+        answer[~right, 0] = answer[~right, 1]
+        q_halt = torch.from_numpy(np.where(right, -3, 3)).float()
+        return Solution(answer, torch.ones(len(inputs), dtype=torch.long), q_halt)
 
-    monkeypatch.setattr(voting, "solve", guess)
-    answers = vote([tiny(task)], task, inputs, votes=8).predictions.numpy().astype(np.uint8)
-    assert 0.5 < proposed.mean() < 1
-    assert (answers == labels).all(axis=1)[proposed].all()
-    assert task.keeps_rules(inputs, answers)[proposed].all()
+    look.models = []
+    look.share = 1.0
+    look.right = 0
+    monkeypatch.setattr(voting, "solve", look)
+    return look
 
 
-def test_one_vote_is_solve():
-    task = load_task("sudoku", size=4)
-    inputs, _ = task.generate(50, np.random.default_rng(0))
-    model = tiny(task)
-    expected, got = solve(model, torch.from_numpy(inputs.astype(np.int64))), vote([model], task, inputs)
-    for name in ("predictions", "segments", "q_halt"):
-        torch.testing.assert_close(getattr(got, name), getattr(expected, name), check_dtype=False)
+def test_a_view_is_a_puzzle_and_its_answer_comes_back_in_place(boards, asked, monkeypatch):
+    task, inputs, labels, model = boards
+    view = task.view
+    for k in (0, 1, 5, 20):
+        monkeypatch.setattr(task, "view", lambda _, n, k=k: view(k, n))
+        assert (vote([model], task, inputs, IDS).predictions.numpy() == labels).all()
 
 
-def test_noise_is_seeded_and_spares_the_first_vote(monkeypatch):
-    task = load_task("maze", size=7)
-    inputs, _ = task.generate(20, np.random.default_rng(0))
-    monkeypatch.setattr(task, "keeps_rules", lambda *_: None)  # every vote is asked for
-    models, shake = [tiny(task, M_max=4)], dict(votes=3, noise=2.0, views=False, halt=False)
-    (answers, first, _), (same, again, _), (_, other, _) = (
-        proposals(monkeypatch, models, task, inputs, noise_seed=seed, **shake)[0] for seed in (0, 0, 1)
-    )
-    (_, plain, _), solution = proposals(monkeypatch, models, task, inputs, halt=False)
-    assert (first == again).all() and (answers == same).all()
-    assert (first[1:] != other[1:]).any()
-    assert (first[0] == plain[0]).all() and (first[1:] != plain[0]).any()
-    assert (solution.segments == 4).all()
+def test_an_answer_that_keeps_the_rules_is_never_lost(boards, asked):
+    task, inputs, labels, model = boards
+    asked.share = 0.2
+    answers = vote([model], task, inputs, IDS, votes=8).predictions.numpy()
+    solved = (answers == labels).all(axis=1)
+    assert solved.sum() == asked.right and 0.5 < solved.mean() < 1
 
 
-def test_an_ensemble_asks_every_model(monkeypatch):
-    task = load_task("sudoku", size=4)
-    inputs, _ = task.generate(20, np.random.default_rng(0))
-    one, two = tiny(task), tiny(task)
-    with torch.no_grad():
-        two.q_head.bias.fill_(50.0)
-    (_, both, _), solution = proposals(monkeypatch, [one, two], task, inputs, halt=False)
-    (_, alone, _), _ = proposals(monkeypatch, [two], task, inputs, halt=False)
-    assert (both[1] == alone[0]).all()
-    assert (solution.segments == 6).all()
+@pytest.mark.parametrize("told, each", [(True, 1), (False, 6)])
+def test_every_model_is_asked_until_an_answer_keeps_the_rules(told, each, boards, asked, monkeypatch):
+    """If the task cannot tell whether it does, all votes are asked for."""
+    task, inputs, _, model = boards
+    if not told:
+        monkeypatch.setattr(task, "keeps_rules", lambda *_: None)
+    models = [model, tiny(task)]
+    assert (vote(models, task, inputs, IDS, votes=3).segments == each).all()
+    assert asked.models == (models * 3)[:each]
 
 
-SMALL = (
-    "--size 4 --hidden-size 16 --num-heads 1 --M-max 2 --steps 20 --batch-size 32 --warmup 5 "
-    "--train-size 64 --val-size 16 --test-size 30 --eval-every 20 --log-every 10 --device cpu"
-).split()
+def test_one_vote_is_solve(boards):
+    task, inputs, _, model = boards
+    expected = solve(model, torch.from_numpy(inputs).long())
+    found = vote([model], task, inputs, IDS)
+    for name in vars(expected):
+        assert (getattr(found, name) == getattr(expected, name)).all()
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("vote") / "run"
-    assert train.main(["--task", "sudoku", *SMALL, "--out", str(out)]) == 0
-    return out
-
-
-def test_eval_with_votes_and_an_ensemble(run, tmp_path, capsys):
-    """What the command line prints is what `vote` gives."""
-    command = [
-        "--eval",
-        str(run / "best.pt"),
-        str(run / "last.pt"),
-        "--votes",
-        "3",
-        "--noise",
-        "0.1",
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
-    ]
-    assert train.main(command) == 0
-    assert "30 test puzzles, up to 2 segments each, 6 votes" in capsys.readouterr().out
-    model, task, options = load_model(run / "best.pt")
-    splits = load_splits(
-        task, None, options["train_size"], options["val_size"], options["test_size"], options["seed"]
-    )
-    labels = splits["test"].labels
-    solution = vote(
-        [model, load_model(run / "last.pt")[0]],
-        task,
-        splits["test"].inputs,
-        votes=3,
-        noise=0.1,
-        confidence=options["confidence"],
-    )
-    written = train.json.loads((tmp_path / "eval.json").read_text())
-    assert written["votes"] == 3 and written["noise"] == 0.1
-    assert written["exact"] == pytest.approx((solution.predictions.numpy() == labels).all(axis=1).mean())
+def test_eval_with_votes_and_an_ensemble(here, capsys):
+    """What the command line prints is what `vote` gives; only checkpoints of one task vote."""
+    run = ("--task sudoku --size 4 --hidden-size 16 --num-heads 1 --M-max 2 --steps 20 --batch-size 32 "
+           "--train-size 64 --val-size 16 --test-size 30 --eval-every 20 --out run").split()
+    assert train.main(run) == 0
+    paths = ["run/best.pt", "run/last.pt"]
+    assert train.main(["--eval", *paths, "--votes", "3", "--out", "."]) == 0
+    assert "6 votes" in capsys.readouterr().out
+    models = [load_model(path)[0] for path in paths]
+    _, task, options = load_model(paths[0])
+    test = load_splits(task, **split_options(Options(**options)))["test"]
+    solution = vote(models, task, test.inputs, test.puzzle_ids, 3, None, options["confidence"])
+    written = json.loads(Path("eval.json").read_text())
+    assert written["exact"] == pytest.approx((solution.predictions.numpy() == test.labels).all(axis=1).mean())
     assert written["segments"] == pytest.approx(solution.segments.float().mean().item())
 
-
-@pytest.mark.parametrize(
-    "arguments, says",
-    [
-        ("--votes 0", "--votes: 0 must be at least 1"),
-        ("--votes 2 --noise -1", "--noise: -1 must be"),
-        ("--noise 0.5", "--noise 0.5 needs --votes 2"),
-        ("--votes 4 --no-views", "--votes 4 would give 4 times the same answer"),
-    ],
-)
-def test_refused(arguments, says, run, capsys):
-    assert train.main(["--eval", str(run / "best.pt"), *arguments.split(), "--device", "cpu"]) == 2
-    error = capsys.readouterr().err
-    assert says in error and error.count("\n") == 1
+    assert train.main(["--eval", "run/best.pt", str(ROOT / "checkpoints/maze-9x9.pt")]) == 2
+    assert "another task" in capsys.readouterr().err
 
 
-def test_only_checkpoints_of_one_task_vote(run, tmp_path, capsys):
-    assert (
-        train.main(
-            ["--task", "maze", "--size", "7", *SMALL[2:], "--steps", "1", "--out", str(tmp_path / "m")]
-        )
-        == 0
-    )
-    assert train.main(["--eval", str(run / "best.pt"), str(tmp_path / "m/last.pt"), "--device", "cpu"]) == 2
-    assert "was trained for another task" in capsys.readouterr().err
-
-
-def test_votes_need_symmetries():
+def test_no_more_votes_than_views(capsys):
+    maze = load_task("maze", size=7)
+    assert [check_votes(maze, [], votes) for votes in (None, 1, 5, 100)] == [1, 1, 5, 8]
+    assert "8 different views" in capsys.readouterr().out
     with pytest.raises(UserError, match="plain has no symmetries for --votes"):
-        type("Plain", (Task,), {"name": "plain"})().check_votes({}, 1, 4, 0.0, True)
+        check_votes(type("Plain", (Task,), {"name": "plain"})(), [], 4)

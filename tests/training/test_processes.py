@@ -1,6 +1,5 @@
 """One process or many: the same run; and which device is chosen."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,84 +8,70 @@ import pytest
 import torch
 
 import train
-from tests.runs import TINY, in_processes, load, metrics
-from training.files import UserError
+from tests.rounding import nudge_
+from tests.runs import TINY, load, metrics
 from training.processes import choose_device
 
-
-def torchrun(processes, *arguments):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
-    done = subprocess.run(
-        [*command, Path(train.__file__).resolve(), *arguments], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+OPTIONS = [*TINY, "--dtype", "float64", "--accumulate", "1", "--steps", "12"]
 
 
-def test_the_number_of_processes_does_not_matter(here, monkeypatch, no_pictures):
-    """One process, two micro-batches, two processes, and a run that changes from one process to two.
+def in_updates(folder, other):
+    """How far the weights of two runs differ, in units of an update (the learning rate), sorted."""
+    found = []
+    for kind in ("model", "averaged"):
+        theirs = load(f"{other}/last.pt")[kind]
+        for name, weights in load(f"{folder}/last.pt")[kind].items():
+            off = (weights - theirs[name]).abs() / 3e-3
+            found.append(off.flatten())
+    return torch.cat(found).sort().values
 
-    Activations are float64, so that only the sum of the float32 gradients rounds differently: about 1e-7 of
-    their size. An update is lr·atan2(m, √v), whose slope has no bound: where the parts of a gradient cancel
-    to 1e-7 of their size, not even its sign is certain, and the weight may move by lr the other way. So the
-    bound is on the weights altogether, in units of one update: all but one in a thousand agree to 1e-3 of it,
-    and none is off by a whole one. (Measured: all agree to 2e-5.)
-    """
-    options = [*TINY, "--dtype", "float64", "--steps", "12"]
-    assert train.main([*options, "--accumulate", "1", "--out", "one"]) == 0
-    assert train.main([*options, "--accumulate", "2", "--out", "micro"]) == 0
-    torchrun(2, *options, "--accumulate", "1", "--out", "two")
 
-    write_row = train.Log.write_row
+def test_the_number_of_processes_does_not_matter(here, monkeypatch, capsys, no_pictures):
+    """One process, two micro-batches, and a run that changes from one process to two.
 
-    def write_and_interrupt(log):
-        write_row(log)
-        if log.run.step == 4:
-            signal.raise_signal(signal.SIGINT)
+    Activations are float64, so that only the sum of the float32 gradients rounds differently. An update is
+    lr·atan2(m, √v), whose slope has no bound: where the parts of a gradient cancel but for rounding, not even
+    its sign is certain. So no weight may be off by a whole update, and all but one in a thousand no more than
+    ten times as far as when every weight begins one rounding off."""
+    def run(name, *more):
+        return train.main([*OPTIONS, *more, "--out", name])
 
+    begin = train.begin
+
+    def begin_nudged(*arguments):
+        run, splits = begin(*arguments)
+        nudge_(run.model, torch.float32, seed=0)
+        return run, splits
+
+    run("one")
+    run("micro", "--accumulate", "2")
     with monkeypatch.context() as patched:
-        patched.setattr(train.Log, "write_row", write_and_interrupt)
-        assert train.main([*options, "--out", "changed"]) == 130
-    assert 4 < load("changed/last.pt")["step"] < 12
-    status, output = in_processes(here, ["--resume", "changed", "--accumulate", "1"], processes=2)
-    assert status == 0, output
+        patched.setattr(train, "begin", begin_nudged)
+        run("nudged")
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "stopped", lambda run, stop: run.step == 5)
+        assert run("changed") == 130
+    assert "after step 5 of 12; go on with: python train.py --resume changed\n" in capsys.readouterr().out
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = Path(train.__file__).resolve()
+    subprocess.run([*torchrun, script, "--resume", "changed"], check=True)
 
-    one = load("one/last.pt")
-    for name in ("micro", "two", "changed"):
-        other = load(f"{name}/last.pt")
-        for kind in ("model", "averaged"):
-            for key, weights in one[kind].items():
-                updates = (weights - other[kind][key]).abs() / 3e-3
-                assert updates.max() < 1 and (updates > 1e-3).double().mean() < 1e-3, (name, kind, key)
-        inputs, labels, puzzle_ids, z_H, z_L, segments, halted = range(7)
-        for part in (inputs, labels, puzzle_ids, segments, halted):  # the same puzzles in the same slots
-            assert torch.equal(one["slots"][part], other["slots"][part])
-        for part in (z_H, z_L):
-            assert torch.allclose(one["slots"][part], other["slots"][part], atol=1e-3)
+    rounding = in_updates("one", "nudged")
+    most = int(0.999 * len(rounding))
+    assert rounding[most] < 0.01
+    slots = load("one/last.pt")["slots"]
+    for name in ("micro", "changed"):
+        off = in_updates("one", name)
+        assert off[-1] < 1
+        assert off[most] < 10 * rounding[most]
+        for part in ("inputs", "labels", "puzzle_ids", "segments", "halted"):  # the same puzzles everywhere
+            assert torch.equal(slots[part], load(f"{name}/last.pt")["slots"][part])
         for row, same in zip(metrics(Path("one")), metrics(Path(name)), strict=True):
-            assert row.keys() == same.keys()
-            for key in row:
-                if row[key] != same[key]:
-                    assert float(row[key]) == pytest.approx(float(same[key]), rel=1e-5, abs=1e-5), (name, key)
+            assert row.pop("val_exact") == same.pop("val_exact")
+            assert float(row["loss"]) == pytest.approx(float(same["loss"]), rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "cuda, mps, chosen", [(False, False, "cpu"), (False, True, "cpu"), (True, False, "cuda")]
-)
-def test_auto_is_cuda_or_the_cpu(monkeypatch, cuda, mps, chosen):
-    """Apple's GPUs are untested: only when asked for."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert choose_device("auto") == torch.device(chosen)
-    for name, there in (("cuda", cuda), ("mps", mps)):
-        if there:
-            assert choose_device(name) == torch.device(name)
-        else:
-            with pytest.raises(UserError, match=f"no {name} device here"):
-                choose_device(name)
+@pytest.mark.parametrize("there, chosen", [(False, "cpu"), (True, "cuda:0")])
+def test_a_gpu_if_there_is_one(monkeypatch, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert choose_device() == torch.device(chosen)

@@ -1,0 +1,170 @@
+"""Files: written whole or not at all; and the published puzzles, train.csv and test.csv with the columns
+source,question,answer,rating (Sudoku-Extreme, Maze-Hard: Wang et al., arXiv 2506.21734v3), in a folder or on
+Hugging Face.
+"""
+
+import csv
+import math
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from puzzles.errors import UserError
+from puzzles.split import Split, hash_rows
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+@contextmanager
+def writing(path):
+    """Makes the folder; a write that fails becomes one line for the user."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
+        reason = getattr(error, "strerror", None) or "the disk may be full"
+        raise UserError(f"cannot write {path}: {reason}; what was saved before is untouched, "
+                        f"make room or choose another --out") from None
+
+
+def write(path, save):
+    """Write a file whole or not at all, also in a power cut: save(temporary path), then rename."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # of two programs, each has its own
+    with writing(path):
+        try:
+            save(temporary)
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())  # the bytes are on the disk before the name is
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+# ------------------------------------------------------------------------------------------ published puzzles
+def find_files(data):
+    """Where the data is -> {"train": path, "test": path}, maybe without "train"."""
+    path = Path(data)
+    if path.is_file():
+        return {"test": path}
+    if path.is_dir():
+        files = {file.stem: file for file in path.glob("*.csv")}
+        if (path / "test/all__inputs.npy").exists():
+            raise UserError(f"{path} holds arrays of the authors' code; pass the CSV files they were made of")
+        if "test" not in files:
+            raise UserError(f"{path} holds no test.csv; pass a folder that does")
+        return files
+    try:
+        from huggingface_hub import hf_hub_download
+        return {name: hf_hub_download(str(data), f"{name}.csv", repo_type="dataset")
+                for name in ("train", "test")}
+    except Exception as error:  # the library has many kinds: no network, no such data set, no access
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"no file or folder {data}, nor such a data set on Hugging Face ({reason}); pass a "
+                        f".csv file, a folder with train.csv and test.csv, or OWNER/NAME, which needs "
+                        f"pip install huggingface_hub") from None
+
+
+def rows(path):
+    """Every puzzle of a CSV file: the number of its line, and its columns {name: text}."""
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "question" not in columns:
+            raise UserError(f"{path}, line 1: no column 'question'; it must be a CSV file with question, and "
+                            f"answer if it is known")
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(f"{path}, line {reader.line_num}: not the {len(columns)} columns that the "
+                                f"header has")
+            yield reader.line_num, row
+
+
+def board_size(data):
+    """Side of the square boards in the files of `data`, from the length of the first question; None: they are
+    no squares."""
+    path = find_files(data)["test"]
+    _, row = next(rows(path), (1, {"question": ""}))
+    size = math.isqrt(len(row["question"]))
+    return size if size and size**2 == len(row["question"]) else None
+
+
+def shuffled(path, rng):
+    """The numbers of a file's puzzles, from 0, in random order."""
+    n = sum(1 for _ in rows(path))
+    if n == 0:
+        raise UserError(f"{path} holds no puzzles, only a header")
+    return rng.permutation(n)
+
+
+def read(path, chosen, task):
+    """The puzzles of a file with these numbers, in the order of the file, parsed and checked -> Split, with
+    labels of 0 (PAD) where the file holds no answers."""
+    chosen = set(chosen.tolist())
+    boards = []
+    ratings = []
+    lines = []
+    for number, (line, row) in enumerate(rows(path)):
+        if number not in chosen:
+            continue
+        board = np.zeros((2, task.seq_len), np.uint8)
+        texts = [row[name] for name in ("question", "answer") if name in row]
+        try:
+            board[: len(texts)] = task.encode(texts)
+            boards.append(board)
+            ratings.append(float(row.get("rating") or "nan"))
+        except (UserError, ValueError) as error:
+            raise UserError(f"{path}, line {line}: {error}; {task.name} of size {task.size} has "
+                            f"{task.seq_len} cells, and the rating is a number") from None
+        lines.append(line)
+    n = len(lines)
+    inputs, labels = np.reshape(boards, (n, 2, task.seq_len)).astype(np.uint8).swapaxes(0, 1)
+    for line, problem in zip(lines, task.problem(inputs, labels if labels.any() else None)):
+        if problem:
+            raise UserError(f"{path}, line {line}: {problem}")
+    return Split(inputs, labels, np.zeros(n, np.int32), np.array(ratings, np.float32))
+
+
+def read_splits(task, data, train_size, val_size, test_size, seed):
+    """Seeded subsamples of published files -> {"train": Split, "val": Split, "test": Split}; what
+    data.load_splits says of the sizes."""
+    files = find_files(data)
+    rng = np.random.default_rng(seed)
+    if "train" in files:
+        order = shuffled(files["train"], rng)
+        if train_size is None:
+            train_size = len(order) - min(val_size, len(order) // 10)
+        train = read(files["train"], order[:train_size], task)
+        val = read(files["train"], order[train_size:][:val_size], task)
+        if not train.labels.any():
+            raise UserError(f"{files['train']} holds no answers, nothing can be learned from it")
+    order = shuffled(files["test"], rng)
+    test = read(files["test"], order[:test_size], task)
+    if "train" not in files:
+        train = val = test[:0]
+
+    # Are they equal up to symmetry? To ask that of millions takes long.
+    same = task.fingerprint if max(len(train), len(test)) <= 100_000 else hash_rows
+    repeated = np.isin(same(test.inputs), same(train.inputs)).sum()
+    if repeated:
+        print(f"{repeated} of {len(test)} test puzzles are training puzzles, perhaps turned over")
+    return {"train": train, "val": val, "test": test}
+
+
+def write_answers(path, task, inputs, solutions):
+    """A CSV file of what a model answered to n questions: inputs (n, S), and their Solutions (hrm.py), batch
+    by batch. keeps_rules is empty where the task cannot tell."""
+    answers = np.concatenate([each.predictions.numpy() for each in solutions]).astype(np.uint8)
+    segments = np.concatenate([each.segments.numpy() for each in solutions])
+    confidence = np.concatenate([each.q_halt.sigmoid().numpy() for each in solutions])
+    keeps = task.keeps_rules(inputs, answers)
+    if keeps is None:
+        keeps = [""] * len(inputs)
+    text = "question,answer,keeps_rules,confidence,segments\n"
+    for row in zip(task.decode(inputs), task.decode(answers), keeps, confidence.round(4), segments):
+        text += ",".join(str(value) for value in row) + "\n"
+    write_text(path, text)
