@@ -284,6 +284,8 @@ def train_command(given, processes):
         run.restore(checkpoint)
     elif options.init:
         run.initialise(options.init)
+        for name in ("val", "test"):
+            splits[name] = unseen(options.init, task, splits[name])
     with lock(out, processes.rank), signals() as stop:
         if processes.rank == 0:
             announce(run, task, splits, out)

@@ -87,7 +87,9 @@ class Run:
         such as learned positions, stay as they are."""
         own = self.model.state_dict()
         taken = {}
-        for name, tensor in read_ours(path)["averaged"].items():
+        content = read_ours(path)
+        self.fingerprints = torch.cat([self.fingerprints, content["fingerprints"]])  # it knows those too
+        for name, tensor in content["averaged"].items():
             if name in own and own[name].shape == tensor.shape:
                 taken[name] = tensor
         for model in (self.model, self.averaged):
