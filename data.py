@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import json
+import io
 import sys
 from pathlib import Path
 
@@ -53,8 +53,11 @@ def task_class(name, own=True):
     path = Path(f"{name}.py")
     if name in BUILT_IN:
         importlib.import_module(BUILT_IN[name])
-    elif own and name.isidentifier() and path.exists():
-        import_file(path)
+    elif own and name.isidentifier() and path.exists():  # where Python's own path may not lead
+        spec = importlib.util.spec_from_file_location(f"task_{name}", path.resolve())
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
     if name in Task.kinds:
         return Task.kinds[name]
     if not own:
@@ -63,14 +66,6 @@ def task_class(name, own=True):
     known = ", ".join(sorted({*BUILT_IN, *Task.kinds}))
     raise UserError(f"unknown task {name!r}; there are {known}, or write a Task subclass with "
                     f"name = {name!r} in {path}")
-
-
-def import_file(path):
-    """Import a file of the working folder, which Python's path may not hold."""
-    spec = importlib.util.spec_from_file_location(f"task_{path.stem}", path.resolve())
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
 
 
 def parse_options(text):
@@ -85,8 +80,16 @@ def parse_options(text):
 
 
 # ------------------------------------------------------------------------------------- from a task to puzzles
-def load_splits(task, data=None, train_size=None, val_size=500, test_size=None, seed=0, cache="data/cache",
-                progress=True):
+def load_splits(
+    task,
+    data=None,
+    train_size=None,
+    val_size=500,
+    test_size=None,
+    seed=0,
+    cache="data/cache",
+    progress=True,
+):
     """The task's puzzles -> {"train": Split, "val": Split, "test": Split}, read from `data` or made here.
 
     data=DIR with train.csv and test.csv, OWNER/NAME on Hugging Face, or FILE.csv (test only): subsamples of
@@ -94,19 +97,18 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=None, 
     data=None: the task's shipped files, if it has some. Else the puzzles are made, no two of them equal up to
     symmetry, and kept in the folder `cache` (None: not kept). Then None means TRAIN_SIZE, or what there is of
     a task with few puzzles, and TEST_SIZE. UserError if there are too few."""
-    if data is None:
-        data = task.shipped
-    if data is not None:
+    data = data or task.shipped
+    if data:
         return task.read(data, train_size, val_size, test_size, seed)
 
     if test_size is None:
         test_size = TEST_SIZE
     most = TRAIN_SIZE if train_size is None else train_size
     wanted = most + val_size + test_size
-    inputs, labels = cached(cache_path(cache, task, wanted, seed), task, wanted, seed, progress)
+    inputs, labels = cached(cache, task, wanted, seed, progress)
     n = len(inputs)
     if n < wanted:
-        if train_size is not None or n < 3:
+        if train_size is not None:
             raise UserError(f"there are only about {n} different {task.name} puzzles of size {task.size}, "
                             f"{wanted} are needed; raise the size or lower the split sizes")
         val_size = min(val_size, n // 6)
@@ -114,31 +116,32 @@ def load_splits(task, data=None, train_size=None, val_size=500, test_size=None, 
     made = Split(inputs, labels, np.zeros(n, np.int32), task.rating(inputs, labels))
     test = n - test_size  # where they begin
     val = test - val_size
-    return {"train": made[:val], "val": made[val:test], "test": made[test:]}
+    return {
+        "train": made[:val],
+        "val": made[val:test],
+        "test": made[test:],
+    }
 
 
-def cached(path, task, n, seed, progress):
-    """`distinct_puzzles`, read from the file `path` or written to it (None: not kept)."""
-    if path is not None and path.exists():
+def cached(folder, task, n, seed, progress):
+    """`distinct_puzzles`, kept in a file of the folder (None: not kept): in another one whenever the code
+    that makes them is edited."""
+    try:
+        files = [__file__, *map(inspect.getfile, type(task).__mro__[:-1])]  # without `object`
+    except (OSError, TypeError):  # a class typed into a notebook has no file to compare
+        folder = None
+    if folder is None:
+        return distinct_puzzles(task, n, seed, progress)
+    code = [Path(file).read_text(encoding="utf-8") for file in files]
+    key = repr([task.options, n, seed, code])
+    path = Path(folder) / f"{task.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    if path.exists():
         return np.load(path)
     puzzles = distinct_puzzles(task, n, seed, progress)
-    if path is not None:
-        write(path, lambda temporary: np.save(temporary, puzzles))
+    content = io.BytesIO()  # into a file, np.save may write half of it and say nothing
+    np.save(content, puzzles)
+    write(path, lambda temporary: temporary.write_bytes(content.getvalue()))
     return puzzles
-
-
-def cache_path(folder, task, n, seed):
-    """The file for these puzzles: another one whenever the code that makes them is edited."""
-    if folder is None:
-        return None
-    code = [inspect.getsource(distinct_puzzles)]
-    for kind in type(task).__mro__[:-1]:  # without `object`
-        try:
-            code.append(Path(inspect.getfile(kind)).read_text())
-        except (OSError, TypeError):
-            return None  # a class typed into a notebook has no file to compare
-    key = json.dumps([task.name, task.options, n, seed, code])
-    return Path(folder) / f"{task.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
 def distinct_puzzles(task, n, seed, progress):
@@ -152,8 +155,7 @@ def distinct_puzzles(task, n, seed, progress):
         while len(found) < n and new >= 0.02 * chunk:  # a chunk with hardly a new one: these are nearly all
             before = len(found)
             inputs, labels = make(task, chunk, rng)
-            fingerprints = task.fingerprint(inputs).tolist()
-            for fingerprint, puzzle in zip(fingerprints, np.stack([inputs, labels], axis=1)):
+            for fingerprint, *puzzle in zip(task.fingerprint(inputs).tolist(), inputs, labels):
                 found.setdefault(fingerprint, puzzle)
             new = len(found) - before
             bar.update(new)
@@ -163,11 +165,10 @@ def distinct_puzzles(task, n, seed, progress):
 
 def make(task, n, rng):
     """`task.generate`, whose arrays are checked: inputs, labels (n, S) uint8."""
-    made = []
-    for rows in task.generate(n, rng):
-        rows = returned(task, "generate", rows, (n, task.seq_len), task.vocab_size)
-        made.append(rows.astype(np.uint8))
-    inputs, labels = made
+    inputs, labels = task.generate(n, rng)
+    shape = n, task.seq_len
+    inputs = returned(task, "generate", inputs, shape, task.vocab_size).astype(np.uint8)
+    labels = returned(task, "generate", labels, shape, task.vocab_size).astype(np.uint8)
     if not labels.any(axis=1).all():
         raise UserError(f"{type(task).__name__}.generate made labels of PAD (0) alone: mend it")
     return inputs, labels
@@ -176,32 +177,28 @@ def make(task, n, rng):
 # ------------------------------------------------------------------------------------ from puzzles to batches
 def offer_batch(task, split, step, batch_size, seed, hints=0.0):
     """The training puzzles that this step offers -> Split, a function of (seed, step) alone: one endless row
-    of shuffled epochs, cut into batches, each puzzle varied as the task does it; a share `hints` of them is
-    `partly_solved`."""
+    of shuffled epochs, cut into batches, each puzzle varied as the task does it.
+
+    In a share `hints` of them a random share of the answer stands already. A model that is never asked a
+    puzzle which is nearly solved may fail on one (Ren & Liu 2026, arXiv 2601.10679)."""
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, places = np.divmod(places, len(split))
     rows = [task.epoch_order(split, epoch, seed)[place] for epoch, place in zip(epochs, places)]
     rng = np.random.default_rng([seed, step, 1])
     batch = task.vary(split, np.array(rows), epochs, seed, rng)
     hinted = rng.random((batch_size, 1)) < hints
-    batch.inputs = partly_solved(batch.inputs, batch.labels, hinted * rng.random((batch_size, 1)), rng)
+    share = hinted * rng.random((batch_size, 1))
+    known = (rng.random(batch.inputs.shape) < share) & (batch.labels > 0)
+    batch.inputs[known] = batch.labels[known]
     return batch
-
-
-def partly_solved(inputs, labels, share, rng):
-    """inputs (n, S) in which this share (n, 1) of the answer stands already. A model that is never asked a
-    puzzle which is nearly solved may fail on one (Ren & Liu 2026, arXiv 2601.10679)."""
-    known = (rng.random(inputs.shape) < share) & (labels > 0)
-    return np.where(known, labels, inputs)
 
 
 def to_tensors(split, device, *others):
     """A split's inputs, labels (PAD becomes IGNORE) and puzzle ids, int64, and others, all on the device."""
     arrays = split.inputs, split.labels, split.puzzle_ids
-    tensors = [torch.as_tensor(array, dtype=torch.long) for array in arrays]
-    labels = tensors[1]
+    inputs, labels, puzzle_ids = [torch.as_tensor(array, dtype=torch.long) for array in arrays]
     labels[labels == 0] = IGNORE
-    tensors.extend(others)
+    tensors = [inputs, labels, puzzle_ids, *others]
     if device.type == "cuda":  # pinned memory is copied while the GPU computes
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
     return [tensor.to(device) for tensor in tensors]
@@ -223,8 +220,7 @@ def main(argv=None):
     task = load_task(args.task, args.data, size=args.size, **parse_options(args.task_options))
     split = load_splits(task, args.data, 1, 0, args.show, args.seed, cache=None, progress=False)["test"]
     save_figure(args.out, task.draw_examples(split), dpi=100)
-    rows, columns = task.grid
-    print(f"{len(split)} {task.name} puzzles of {rows} x {columns} with their solutions: {args.out}")
+    print(f"{len(split)} {task.name} puzzles of size {task.size} with their solutions: {args.out}")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from hrm import METRICS, Block, HRMConfig, act_step, draw_M_min, measure, solve
 from puzzles.boards import boards_side_by_side, draw_boards, save_figure
 from puzzles.errors import UserError, exit_status
 from puzzles.files import write_answers, write_text
-from training.checkpoints import kept_test, load_model, split_options, to_resume, unseen
+from training.checkpoints import held_out, load_model, load_models, split_options, to_resume, unseen
 from training.log import Interrupted, Log, print_table, signals
 from training.optimisers import M_max_at, average_, lr_scale, sign_sgd_
-from training.options import OPTIONS, RUNTIME, SIZES, Options, build, parse, with_preset
+from training.options import OPTIONS, SIZES, build, parse, with_preset
 from training.pictures import draw_curves
 from training.processes import Processes
 from training.run import Run, lock
@@ -49,8 +49,8 @@ def offer(run, task, split, step):
     options = run.options
     batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints)
     M_max = M_max_at(step, options, run.config.M_max)
-    seed = np.random.default_rng([options.seed, step, 2]).integers(2**62)
-    generator = torch.Generator().manual_seed(int(seed))
+    rng = np.random.default_rng([options.seed, step, 2])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
     parts = []
     for whole in to_tensors(batch, run.processes.device, M_min):
@@ -153,9 +153,10 @@ def compile_model(run, micro_batches):
     modules = blocks if run.options.steps < 10_000 else [run.model]
     for module in modules:
         module.compile()
+    *batch, M_min = micro_batches[0]
     try:
-        *batch, M_min = micro_batches[0]
-        _, loss, _, _ = act_step(run.model, run.slots[0], batch, run.M_max, M_min)
+        step = act_step(run.model, run.slots[0], batch, run.M_max, M_min)
+        loss = step[1]
         loss.backward()
     except torch.OutOfMemoryError:
         raise
@@ -171,14 +172,18 @@ def compile_model(run, micro_batches):
 def validate(run, task, split, out, log):
     """Evaluate the averaged weights with the M_max of this step, show the first answers, keep the best."""
     run.check_finite()
-    if len(split):
-        thinking = {"max_segments": run.M_max, "confidence": run.options.confidence}
-        with log.doing("evaluating"), torch.compiler.set_stance("force_eager"):  # batches of many sizes
-            result = evaluate([run.averaged], task, split, processes=run.processes, **thinking)
-            answers = answer([run.averaged], task, split[:4], **thinking).predictions.numpy()
-        log.validated(result, boards_side_by_side(task, split[:4], answers))
+    if not len(split):
+        run.evaluated = run.step
+        return
+    models = [run.averaged]
+    few = split[:4]
+    limits = {"max_segments": run.M_max, "confidence": run.options.confidence}
+    with log.doing("evaluating"), torch.compiler.set_stance("force_eager"):  # batches of many sizes
+        result = evaluate(models, task, split, processes=run.processes, **limits)
+        solution = answer(models, task, few, **limits)
+    log.validated(result, boards_side_by_side(task, few, solution.predictions.numpy()))
     run.evaluated = run.step
-    if len(split) and result["exact"] >= run.best:
+    if result["exact"] >= run.best:
         run.best = result["exact"]
         run.save(out / "best.pt", run.weights())
 
@@ -196,8 +201,17 @@ def answer(models, task, split, votes=1, max_segments=None, confidence=1.0):
     return solution
 
 
-def evaluate(models, task, split, votes=1, max_segments=None, confidence=1.0, processes=None, progress=False,
-             found=None):
+def evaluate(
+    models,
+    task,
+    split,
+    votes=1,
+    max_segments=None,
+    confidence=1.0,
+    processes=None,
+    progress=False,
+    found=None,
+):
     """Solve the n puzzles of a split with a list of models, which vote if they are several -> dict of "n", of
     means over them: METRICS (hrm.py) and "valid" (right by the rules of the task: a maze may have several
     shortest paths), and "puzzles_per_s". `processes` share the work. `found`: a list that gets the Solutions,
@@ -209,7 +223,8 @@ def evaluate(models, task, split, votes=1, max_segments=None, confidence=1.0, pr
     if processes:
         mine = np.array_split(mine, processes.world)[processes.rank]
     sums = torch.zeros(2 + len(METRICS))
-    for i in tqdm(range(0, len(mine), batch), "evaluating", disable=not progress, leave=False):
+    starts = range(0, len(mine), batch)
+    for i in tqdm(starts, "evaluating", disable=not progress, leave=False):
         part = split[mine[i : i + batch]]
         solution = answer(models, task, part, votes, max_segments, confidence)
         _, labels, _ = to_tensors(part, torch.device("cpu"))
@@ -225,22 +240,31 @@ def evaluate(models, task, split, votes=1, max_segments=None, confidence=1.0, pr
         sums = sums.to(device)
         processes.sum_([sums])
     n, *totals = sums.tolist()
-    means = {name: total / n for name, total in zip((*METRICS, "valid"), totals)}
-    return {"n": int(n), **means, "puzzles_per_s": n / (time.time() - start)}
+    result = {"n": int(n)}
+    for name, total in zip((*METRICS, "valid"), totals):
+        result[name] = total / n
+    result["puzzles_per_s"] = n / (time.time() - start)
+    return result
 
 
 def report(models, task, split, out, processes, path, options):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
     models = [model.to(processes.device) for model in models]
     progress = processes.rank == 0 and not options.quiet
-    asked = {"votes": options.votes, "max_segments": options.max_segments, "confidence": options.confidence}
+    asked = {
+        "votes": options.votes,
+        "max_segments": options.max_segments,
+        "confidence": options.confidence,
+    }
     if task.votes_over_variants:
         arc_vote = importlib.import_module("extras.arc_vote")
         return arc_vote.report(models, task, split, out, processes, path, progress, **asked)
-    asked["votes"] = importlib.import_module("extras.vote").check_votes(task, models, options.votes)
+    vote = importlib.import_module("extras.vote")
+    asked["votes"] = vote.check_votes(task, models, options.votes)
     asked["max_segments"] = options.max_segments or models[0].config.M_max
     found = []
-    result = evaluate(models, task, split, processes=processes, progress=progress, found=found, **asked)
+    how = {"processes": processes, "progress": progress, "found": found}
+    result = evaluate(models, task, split, **how, **asked)
     if options.eval and options.data and processes.world == 1:
         write_answers(out / "answers.csv", task, split.inputs, found)
         print(f"written: {out / 'answers.csv'}")
@@ -250,15 +274,17 @@ def report(models, task, split, out, processes, path, options):
         return
     upto = "up to" if options.confidence < 1 else "always"
     votes = asked["votes"] * len(models)
-    print(f"{path} on {len(split)} test puzzles, {upto} {asked['max_segments']} segments each"
-          f"{f', {votes} votes' if votes > 1 else ''}:")
+    print(f"{path} on {len(split)} test puzzles, {upto} {asked['max_segments']} segments each, "
+          f"{votes} vote{'s' * (votes > 1)}:")
     print_table(result)
-    write_text(out / "eval.json", json.dumps({"checkpoint": str(path), **asked, **result}, indent=2))
+    content = {"checkpoint": str(path), **asked, **result}
+    write_text(out / "eval.json", json.dumps(content, indent=2))
     few = split[:8]
     solution = answer(models, task, few, **asked)
-    titles = [f"in {segments} segment{'s' * (segments > 1)}" for segments in solution.segments.tolist()]
+    titles = [f"in {n} segment{'s' * (n > 1)}" for n in solution.segments.tolist()]
     answers = solution.predictions.numpy().astype(np.uint8)
-    save_figure(out / "solved.png", draw_boards(task, few, titles, answers), dpi=100)
+    picture = draw_boards(task, few, titles, answers)
+    save_figure(out / "solved.png", picture, dpi=100)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 
 
@@ -275,7 +301,8 @@ def train_command(given, processes):
         if (out / "last.pt").exists():
             raise UserError(f"{out} already holds a run; go on with it: --resume {shlex.quote(str(out))}, "
                             f"or begin another: --out FOLDER")
-        task = load_task(options.task, options.data, size=options.size, **parse_options(options.task_options))
+        about = parse_options(options.task_options)
+        task = load_task(options.task, options.data, size=options.size, **about)
     run, splits = begin(options, sizes, task, processes)
     if checkpoint:
         if (checkpoint["puzzles"], checkpoint["identity"]) != (run.puzzles, run.identity):
@@ -335,8 +362,12 @@ def begin(options, sizes, task, processes):
 def announce(run, task, splits, out):
     """One line of what begins, and config.json."""
     parameters = sum(p.numel() for p in run.model.parameters())
-    content = {"task": run.task, "options": asdict(run.options), "model": asdict(run.config),
-               "parameters": parameters}
+    content = {
+        "task": run.task,
+        "options": asdict(run.options),
+        "model": asdict(run.config),
+        "parameters": parameters,
+    }
     write_text(out / "config.json", json.dumps(content, indent=2))
     counts = ", ".join(f"{len(split)} {name}" for name, split in splits.items())
     rows, columns = task.grid
@@ -349,30 +380,17 @@ def announce(run, task, splits, out):
 
 def evaluate_command(given, processes):
     """Measure checkpoints on test puzzles that none of them was trained on, into a folder of its own."""
+    paths = given["eval"]
     asked = {name: value for name, value in given.items() if name in OPTIONS}
     sizes = {name: value for name, value in given.items() if name in SIZES}
     if "model" in given:
         sizes["model"] = given["model"]
     about = {"size": given.get("size"), **parse_options(given.get("task_options", ""))}
-    loaded = [load_model(path, given.get("task"), about, **sizes) for path in given["eval"]]
-    models, tasks, trained = zip(*loaded)
-    path = Path(given["eval"][0])
-    task = tasks[0]
-    for other, its_task in zip(given["eval"], tasks):
-        if (its_task.name, its_task.options) != (task.name, task.options):
-            raise UserError(f"{other} was trained for another task than {path}; "
-                            f"only checkpoints of one task can vote")
-    how_it_ran = set(RUNTIME)  # says nothing about how to measure it
-    saved = {name: value for name, value in trained[0].items() if name not in how_it_ran}
-    options = build(Options, **{**saved, **asked})
-    if "data" in given and "test_size" not in given:
-        options.test_size = None
-    test = kept_test(path, task, split_options(options))
-    if not task.votes_over_variants:
-        for name in given["eval"]:
-            test = unseen(name, task, test)
+    models, task, options = load_models(paths, given.get("task"), about, asked, **sizes)
+    test = held_out(paths, task, options)
+    path = Path(paths[0])
     out = Path(options.out or "runs/eval/" + "-".join(path.resolve().with_suffix("").parts[-2:]))
-    report(models, task, test, out, processes, " ".join(given["eval"]), options)
+    report(models, task, test, out, processes, " ".join(paths), options)
     return 0
 
 

@@ -8,14 +8,11 @@ more segments, to answer after the last.
 import json
 from pathlib import Path
 
-from tqdm import tqdm
-
 from analysis.halting import plot_share
 from puzzles.boards import DARK, GREY, LILAC, figure
 from puzzles.errors import UserError
 
-STEPS = 3000
-OPTIONS = f"--task sudoku --preset small --steps {STEPS} --eval-every 1000 --confidence 1"
+OPTIONS = "--task sudoku --preset small --steps 3000 --eval-every 1000 --confidence 1"
 TRANSFORMERS = (32, 2), (16, 4), (32, 4), (64, 4), (128, 4), (32, 8), (32, 16)  # width, layers
 RUNS = [("transformer", width, layers, 1) for width, layers in TRANSFORMERS]
 RUNS += [(model, 32, 4, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)]
@@ -36,14 +33,13 @@ def finish(train, out, options):
 
 
 def depth(train, folder):
-    """Train what is missing of RUNS, each in a folder in `folder` -> {"runs": [...]}. "layers" counts
-    different ones, "computed" all, "n" test puzzles, "exact" is the share of them solved."""
+    """Train what is missing of RUNS, each in a folder in `folder` -> {"runs": [...]}: "layers" counts
+    different ones, "computed" all, the rest is as in the run's eval.json."""
     runs = []
-    for model, width, layers, M_max in tqdm(RUNS, unit="run"):
+    for model, width, layers, M_max in RUNS:
         name = f"{model}-{width}wide-{layers}layers-M{M_max}"
         options = (f"{OPTIONS} --model {model} --hidden-size {width} --num-heads {width // 16} "
                    f"--M-max {M_max} --H-layers {layers // 2} --L-layers {layers // 2}")
-        result = finish(train, Path(folder, name), options)
         runs.append({
             "name": name,
             "model": model,
@@ -51,9 +47,7 @@ def depth(train, folder):
             "M_max": M_max,
             "layers": layers,
             "computed": M_max * PASSES[model] * layers,
-            "steps": STEPS,
-            "n": result["n"],
-            "exact": result["exact"],
+            **finish(train, Path(folder, name), options),
         })
     return {"runs": runs}
 
@@ -65,21 +59,12 @@ def plot_depth(numbers):
     for model, colour in COLOURS.items():
         runs = [run for run in numbers["runs"] if run["model"] == model]
         by_depth = [run for run in runs if run["width"] == 32]
-        plot_runs(deep, "computed", by_depth, model, colour)
-        if model == "transformer":
-            by_width = [run for run in runs if run["layers"] == 4]
-            plot_runs(wide, "width", by_width, model, colour)
-    wide.set_xlabel("width D (4 layers)")
+        plot_share(deep, by_depth, "computed", label=model, color=colour)
+    by_width = [run for run in numbers["runs"] if run["model"] == "transformer" and run["layers"] == 4]
+    plot_share(wide, by_width, "width", color=GREY)
+    wide.set_xlabel("width D (Transformer of 4 layers)")
     wide.set_ylabel("puzzles solved exactly")
     wide.sharey(deep)
     deep.set_xlabel("layers computed for one answer (32 wide)")
     deep.legend()
     return sheet
-
-
-def plot_runs(ax, key, runs, label, colour):
-    """The share of puzzles that runs of one model solve, against `key`."""
-    runs = sorted(runs, key=lambda run: run[key])
-    x = [run[key] for run in runs]
-    exact = [run["exact"] for run in runs]
-    plot_share(ax, x, exact, runs[0]["n"], label=label, color=colour)

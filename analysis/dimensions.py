@@ -1,6 +1,7 @@
 """How many dimensions do the states fill? The participation ratio of z_H and z_L (paper, fig. 8)."""
 
 import itertools
+from collections import defaultdict
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from analysis.states import COLOURS, READINGS, participation_ratio, ratio_of_covariance, record, rows
 from puzzles.boards import DARK, GREY, figure
+from puzzles.errors import UserError
 
 COUNTS = (5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 500)  # numbers of trajectories
 SAMPLES = 200  # of the bootstrap
@@ -38,68 +40,61 @@ def ratio_of_choice(condensed, chosen):
 
 
 def measure(model, inputs, puzzle_ids, segments, choices):
-    """PR of the states for each choice of puzzles: {(reading, "z_H", "z_L" or "ratio"): (choices,)}. A model
-    without z_L has only "z_H"."""
-    batches = {}
+    """PR of the states for each choice of puzzles: {(reading, "z_H", "z_L" or "ratio"): (choices,)}."""
+    parts = defaultdict(list)
     for few in torch.arange(len(inputs)).split(BATCH):
         trajectory = record(model, inputs[few], puzzle_ids[few], segments)
         for reading, name in itertools.product(READINGS, COLOURS):
             z = getattr(trajectory, name)
-            if len(z):
-                parts = batches.setdefault((reading, name), [])
-                parts.append(condense(rows(z, reading)))
+            parts[reading, name].append(condense(rows(z, reading)))
     ratios = {}
-    for (reading, name), parts in batches.items():
-        condensed = torch.cat(parts)
+    for reading, name in parts:
+        condensed = torch.cat(parts[reading, name])
         if condensed.ndim == 2:  # long rows: as short as there are puzzles, with the same products
             condensed = torch.linalg.qr(condensed.T, mode="r").R.T
         of_choices = [ratio_of_choice(condensed, chosen) for chosen in choices]
         ratios[reading, name] = np.array(of_choices)
-        if name == "z_L":
-            ratios[reading, "ratio"] = ratios[reading, "z_H"] / ratios[reading, "z_L"]
+    for reading in READINGS:
+        ratios[reading, "ratio"] = ratios[reading, "z_H"] / ratios[reading, "z_L"]
     return ratios
 
 
 def participation_ratios(model, inputs, puzzle_ids, segments=None, untrained=3):
-    """PR over the puzzles inputs (B, S) of this model and of `untrained` fresh ones, by READINGS: {"puzzles",
-    "counts": […], "trained": {reading: …}, "untrained": {reading: …}}. A reading has "z_H", "z_L" and
-    "ratio" (z_H over z_L), each with "value", "error" (standard deviation: over SAMPLES bootstrap samples of
-    the puzzles; of several models, over them) and "by_count" (mean of SUBSETS choices of each of the
-    "counts")."""
+    """PR over the puzzles inputs (B, S) of this model and of `untrained` fresh ones: {"puzzles", "counts":
+    […], "models": {"trained": {reading: …}, "untrained 1": …}}. Each of READINGS has "z_H", "z_L" and "ratio"
+    (z_H over z_L), each with "value", "error" (standard deviation over SAMPLES bootstrap samples of the
+    puzzles) and "by_count" (mean of SUBSETS choices of each of the "counts"). UserError for a model without
+    z_L."""
+    if model.L is None:
+        raise UserError("this model has only one state; pass an HRM, to compare z_H with z_L")
+    models = {"trained": model}
+    for seed in range(untrained):
+        torch.manual_seed(seed)
+        models[f"untrained {seed + 1}"] = type(model)(model.config).to(inputs.device)
     B = len(inputs)
     rng = np.random.default_rng(0)
-    counts = [count for count in COUNTS if count < B] + [B]
+    counts = [count for count in COUNTS if count <= B]
     choices = [np.arange(B)]
     for times in rng.multinomial(B, np.full(B, 1 / B), size=SAMPLES):
         choices.append(np.arange(B).repeat(times))
     for count in np.repeat(counts, SUBSETS):
         choices.append(np.flatnonzero(rng.permutation(B) < count))
-    models = [model]
-    for seed in range(untrained):
-        torch.manual_seed(seed)
-        models.append(type(model)(model.config).to(inputs.device))
-    measured = []
-    for each in tqdm(models, leave=False):
-        measured.append(measure(each, inputs, puzzle_ids, segments, choices))
-    return {
-        "puzzles": B,
-        "counts": counts,
-        "trained": summarise(measured[:1]),
-        "untrained": summarise(measured[1:]),
-    }
+    numbers = {"puzzles": B, "counts": counts, "models": {}}
+    for name, each in tqdm(models.items(), leave=False):
+        ratios = measure(each, inputs, puzzle_ids, segments, choices)
+        numbers["models"][name] = summarise(ratios)
+    return numbers
 
 
 def summarise(measured):
-    """What `measure` returned for each of some models -> {reading: {"z_H": {"value", …}, …}}."""
-    summary = {reading: {} for reading in READINGS}
-    for reading, name in measured[0]:
-        ratios = np.stack([each[reading, name] for each in measured])  # (models, choices)
-        value, bootstrap, by_count = np.split(ratios, (1, 1 + SAMPLES), axis=1)
-        spread = value if len(measured) > 1 else bootstrap
+    """What `measure` returned for the choices of `participation_ratios` -> {reading: {"z_H": {…}, …}}."""
+    summary = defaultdict(dict)
+    for (reading, name), ratios in measured.items():
+        whole, bootstrap, by_count = np.split(ratios, (1, 1 + SAMPLES))
         summary[reading][name] = {
-            "value": value.mean(),
-            "error": spread.std(),
-            "by_count": by_count.mean(0).reshape(-1, SUBSETS).mean(1),
+            "value": whole[0],
+            "error": bootstrap.std(),
+            "by_count": by_count.reshape(-1, SUBSETS).mean(1),
         }
     return summary
 
@@ -109,25 +104,26 @@ def plot_participation_ratios(numbers, reading="tokens"):
     and the ratio z_H : z_L for all readings."""
     sheet, axes = figure(1, 2, 11, 4.1)
     curves, ratios = axes[0]
-    for which, style, grey in (("trained", "o-", DARK), ("untrained", "s:", GREY)):
-        summary = numbers[which]
+    for model, summary in numbers["models"].items():
+        trained = model == "trained"
+        style = "o-" if trained else "s:"
         for name, colour in COLOURS.items():
-            if name in summary[reading]:
-                by_count = summary[reading][name]["by_count"]
-                label = f"{name}, {which}"
-                curves.plot(numbers["counts"], by_count, style, color=colour, label=label)
+            by_count = summary[reading][name]["by_count"]
+            curves.plot(numbers["counts"], by_count, style, color=colour, label=f"{name}, {model}")
         for name, found in summary.items():
-            if "ratio" in found:
-                ratio = found["ratio"]
-                error = 1.96 * ratio["error"]
-                ratios.errorbar(ratio["value"], name, xerr=error, fmt=style, color=grey)
-    curves.set_title(f"rows: {reading}")
-    curves.set_xlabel("trajectories (puzzles)")
+            ratio = found["ratio"]
+            ratios.errorbar(
+                ratio["value"],
+                name,
+                xerr=1.96 * ratio["error"],
+                fmt=style,
+                color=DARK if trained else GREY,
+            )
+    curves.set_xlabel(f"trajectories (puzzles); rows: {reading}")
     curves.set_ylabel("participation ratio (dimensions)")
+    curves.margins(y=0.6)  # room for the legend
     curves.set_ylim(0)
     curves.legend(ncols=2)
-    ratios.set_title("all readings of the rows")
     ratios.set_xlabel("PR of z_H / PR of z_L (● trained, ■ untrained)")
     ratios.axvline(1, color=GREY)
-    ratios.invert_yaxis()
     return sheet

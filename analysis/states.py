@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 
-from extras.baselines import Recurrent, Transformer
+from extras.baselines import Transformer
 from puzzles.boards import BLUE, VERMILLION
 
 COLOURS = {"z_H": VERMILLION, "z_L": BLUE}  # in every figure
@@ -35,40 +35,32 @@ class Trajectory:
 @torch.no_grad()
 def record(model, inputs, puzzle_ids=None, segments=None):
     """Think about inputs (B, S) for `segments` segments (default: M_max; a Transformer takes one) without
-    halting -> Trajectory. Only `model.update` is watched: what is computed is what `solve` computes."""
+    halting -> Trajectory. Its modules are only watched: what is computed is what `solve` computes."""
     if puzzle_ids is None:
         puzzle_ids = torch.zeros_like(inputs[:, 0])
-    if isinstance(model, Transformer):
-        segments = 1
     puzzle_vectors = model.puzzle_vectors(puzzle_ids)
-    initial = model.initial_state(len(inputs))
-    states = []  # z_H and z_L after each update
+    z = initial = model.initial_state(len(inputs))
+    watched = {model.H, model.L} - {None}
+    if isinstance(model, Transformer):
+        watched = model.H.blocks
+        segments = 1
+        initial = z[0] + model.input_network(inputs, puzzle_vectors), z[1]
+    states = []  # what the watched modules return, in turn
+    hooks = [module.register_forward_hook(lambda *call: states.append(call[-1])) for module in watched]
     answers = []  # logits and q_halt of each segment
-
-    def update(*arguments):
-        states.append(type(model).update(model, *arguments))
-        return states[-1]
-
-    model.update = update
-    z = initial
     for _ in range(segments or model.config.M_max):
         z, logits, q_halt, _ = model(z, inputs, puzzle_vectors)
         answers.append((logits, q_halt))
-    del model.update
+    for hook in hooks:
+        hook.remove()
 
-    if isinstance(model, Transformer):
-        z_H = initial[0] + model.input_network(inputs, puzzle_vectors)
-        initial = z_H, initial[1]
-        states = []
-        for block in model.H.blocks:
-            z_H = block(z_H, (model.cos, model.sin))
-            states.append((z_H, initial[1]))
-    z_H, z_L = (torch.stack(parts) for parts in zip(*states))
-    if isinstance(model, Recurrent):
-        z_L = z_L[:0]
-    else:
+    z_H = torch.stack(states)
+    z_L = z_H[:0]
+    if model.L is not None:
         T = model.config.L_cycles
-        z_H = z_H[T - 1 :: T]
+        cycles = z_H.unflatten(0, (-1, T + 1))  # T updates of L, then one of H
+        z_L = cycles[:, :T].flatten(0, 1)
+        z_H = cycles[:, T]
     logits, q_halt = (torch.stack(parts) for parts in zip(*answers))
     return Trajectory(z_H, z_L, initial, logits, q_halt)
 
@@ -80,13 +72,13 @@ def intermediate_predictions(model, trajectory):
     ȳⁱ = f_O(f_H(z_Hⁱ, z_Lⁱ)): one H-update more, on the side, which the trajectory does not see. Models
     without L are decoded after each update (Transformer: after each layer)."""
     states = trajectory.z_H
-    if len(trajectory.z_L):
+    if model.L is not None:
         T = model.config.L_cycles
         rope = model.cos, model.sin
         z_H = torch.cat([trajectory.initial[0][None], trajectory.z_H])
         states = [model.H(z_H[i // T], z_L, rope) for i, z_L in enumerate(trajectory.z_L)]
-    P = model.config.puzzle_positions
-    return torch.stack([model.head(z[:, P:]).argmax(-1) for z in states])
+        states = torch.stack(states)
+    return model.head(states)[:, :, model.config.puzzle_positions :].argmax(-1)
 
 
 # --------------------------------------------------------------------------------------- measures of states
@@ -104,14 +96,12 @@ def centre(X):
 
 
 def pca(X, k=2):
-    """Rows X (n, D) -> their coordinates on the k directions of most variance (n, k), and the shares of the
-    variance that these explain (k,), NumPy arrays. The largest entry of a direction is made positive."""
-    X = centre(X)
-    _, singular, directions = torch.linalg.svd(X, full_matrices=False)
-    directions = directions[:k]
-    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))  # (k, 1)
-    explained = singular[:k].square() / singular.square().sum()
-    return (X @ (directions * largest.sign()).T).numpy(), explained.numpy()
+    """Rows X (n, D) -> their coordinates on the k directions of most variance (n, k), each up to its sign,
+    and the shares of the variance that these explain (k,), NumPy arrays."""
+    directions, length, _ = torch.linalg.svd(centre(X), full_matrices=False)  # (n, …) and (…,)
+    variance = length.square()
+    explained = variance / variance.sum()
+    return (directions * length)[:, :k].numpy(), explained[:k].numpy()
 
 
 def ratio_of_covariance(covariance):

@@ -4,7 +4,6 @@ Each board is what the model would answer after one more update of L. Givens are
 vermillion; cells that changed since the board before have a grey ground.
 """
 
-import math
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ import torch
 
 from analysis.states import intermediate_predictions, record
 from hrm import solve
-from puzzles.boards import DARK, VERMILLION, board_lines, figure, to_image
+from puzzles.boards import board_lines, figure, to_image
 from puzzles.errors import UserError
 
 
@@ -27,38 +26,27 @@ class Steps:
     label: np.ndarray  # (S,) uint8, or None where nobody knows the answer
     boards: np.ndarray  # (updates, S) uint8: what the model would have answered after each update
     confidence: np.ndarray  # (segments,) σ(q_halt): the model's own chance that the segment's answer is right
-    answer: np.ndarray  # (S,) uint8: what it did answer, with halting
-    segment: int  # the segment that the answer is from, counted from 1: that of the highest confidence
-    wrong: str  # what is wrong with the answer; "" if it keeps the rules; None if nothing here can tell
-
-    @property
-    def updates_per_segment(self):
-        return len(self.boards) // len(self.confidence)
+    answer: np.ndarray  # (S,) uint8: what it did answer: the segment's with the highest confidence
+    result: str  # "solved", "WRONG", or "not checked" where neither the rules nor a label can tell
 
     @property
     def frames(self):
-        """The boards, and the answer as the last one: (updates + 1, S)."""
-        return np.vstack([self.boards, self.answer])
-
-    def title(self, i):
-        """Of frame i, counted from 0; where a segment ends, with the model's confidence."""
-        if i == len(self.boards):
-            words = {None: "not checked", "": "solved"}
-            return f"answer of segment {self.segment}: {words.get(self.wrong, 'WRONG')}"
-        segment, update = divmod(i, self.updates_per_segment)
-        title = f"segment {segment + 1}, update {update + 1}"
-        if update + 1 == self.updates_per_segment:
-            title += f": {self.confidence[segment]:.2f}"
-        return title
+        """What is shown, after each update and of the answer: a list of (title, board (S,), the one before;
+        of the first itself). Where a segment ends, the title says how sure the model was."""
+        titles = []
+        every = len(self.boards) // len(self.confidence)
+        for segment, sure in enumerate(self.confidence, 1):
+            for update in range(1, every + 1):
+                titles.append(f"segment {segment}, update {update}")
+            titles[-1] += f": {sure:.2f}"
+        titles.append(f"answer: {self.result}")
+        boards = [*self.boards, self.answer]
+        return list(zip(titles, boards, boards[:1] + boards))
 
     def verdict(self):
-        """One line: is it solved, in how many segments, and how sure was the model."""
-        words = {None: "not checked (the rules alone cannot tell),", "": "solved"}
-        said = words.get(self.wrong, f"WRONG ({self.wrong})")
-        segments = len(self.confidence)
-        unit = "segments" if segments > 1 else "segment"
-        sure = self.confidence[self.segment - 1]
-        return f"{said} after {segments} {unit}, confidence σ(q_halt) = {sure:.2f}"
+        """One line: is it solved, after how many segments, and how sure was the model."""
+        sure = self.confidence.max()
+        return f"{self.result}; segments: {len(self.confidence)}, confidence σ(q_halt): {sure:.2f}"
 
 
 def parse_puzzle(task, text):
@@ -72,54 +60,49 @@ def parse_puzzle(task, text):
     except UserError as error:
         reason = error
     if reason:
-        rows, columns = task.grid
-        raise UserError(f"--puzzle {text[:40]!r}: {reason}; pass a {task.name} puzzle of {rows}x{columns}, "
+        raise UserError(f"--puzzle {text[:40]!r}: {reason}; pass a {task.name} puzzle of size {task.size}, "
                         f"or a text file that holds one")
     return inputs[0]
 
 
-def fault(task, inputs, answer, label=None):
-    """What is wrong with an answer (S,): "" if nothing, None if neither the rules nor a label can tell."""
+def judge(task, inputs, answer, label=None):
+    """Is an answer (S,) right, by the rules or else by the label -> "solved", "WRONG" or "not checked"."""
     right = task.check(inputs[None], answer[None])
     if right is None and label is not None:
         right = task.is_right(inputs[None], label[None], answer[None])
     if right is None:
-        return None
-    if right[0]:
-        return ""
-    return task.problem(inputs[None], answer[None])[0] or "not the right answer"
+        return "not checked"
+    return "solved" if right[0] else "WRONG"
 
 
 def follow(model, task, inputs, label=None, puzzle_id=0, max_segments=None, confidence=0.5):
     """Let a model solve one puzzle (S,) uint8 with halting -> Steps."""
     device = next(model.parameters()).device
-    question = torch.tensor(inputs[None]).long().to(device)
+    question = torch.tensor(inputs[None], device=device).long()
     puzzle_ids = torch.tensor([puzzle_id], device=device)
     solution = solve(model, question, puzzle_ids, max_segments, confidence)
     trajectory = record(model, question, puzzle_ids, solution.segments.item())
     boards = intermediate_predictions(model, trajectory)[:, 0]
-    q_halt = trajectory.q_halt[:, 0].cpu()
-    answer = solution.predictions[0].cpu().numpy().astype(np.uint8)
+    *boards, answer = torch.cat([boards, solution.predictions]).cpu().numpy().astype(np.uint8)
     return Steps(
         inputs,
         label,
-        boards=boards.cpu().numpy().astype(np.uint8),
-        confidence=q_halt.sigmoid().numpy(),
+        boards=np.stack(boards),
+        confidence=trajectory.q_halt[:, 0].sigmoid().cpu().numpy(),
         answer=answer,
-        segment=q_halt.argmax().item() + 1,
-        wrong=fault(task, inputs, answer, label),
+        result=judge(task, inputs, answer, label),
     )
 
 
 # ------------------------------------------------------------------------------------------------- pictures
 def draw_step(ax, task, steps, i):
     """The board after update i, counted from 0, on a matplotlib axis; after all updates comes the answer."""
-    board = steps.frames[i]
+    title, board, before = steps.frames[i]
     task.draw(ax, steps.inputs, board, steps.label)
-    same = board == steps.frames[max(i - 1, 0)]
+    same = (board == before).reshape(task.grid)
     ax.autoscale(False)
-    ax.imshow(np.ma.array(same, mask=same).reshape(task.grid), cmap="gray", alpha=0.2)
-    ax.set_title(steps.title(i), fontsize=9)
+    ax.imshow(same, cmap="gray", alpha=0.2 * ~same)
+    ax.set_title(title, fontsize=9)
 
 
 def plot_steps(task, steps):
@@ -127,14 +110,13 @@ def plot_steps(task, steps):
     before = np.vstack([steps.inputs, steps.boards[:-1]])
     changed = np.flatnonzero((steps.boards != before).any(1))
     shown = [*changed[-11:], len(steps.boards)]
-    columns = min(6, len(shown))
-    lines = math.ceil(len(shown) / 6)
-    strip, axes = figure(lines, columns, max(2 * columns, 6), 2.2 * lines + 0.3)
+    lines = (len(shown) + 5) // 6
+    strip, axes = figure(lines, 6, 12, 2.4 * lines + 0.4)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):
         draw_step(ax, task, steps, i)
-    strip.suptitle(steps.verdict(), fontsize=10, color=VERMILLION if steps.wrong else DARK)
+    strip.suptitle(steps.verdict())
     strip.tight_layout()
     return strip
 
@@ -155,13 +137,11 @@ def play(task, steps, seconds=0.3):
     """Print the boards as the model thinks, in a terminal one over the other, then the verdict. Where the
     output is no terminal (a file, a pipe), without colours, and only where a segment ends."""
     live = sys.stdout.isatty()
-    before = steps.inputs
-    for i, board in enumerate(steps.frames):
-        if live and i:
+    for title, board, before in steps.frames:
+        if live and before is not board:
             time.sleep(seconds)
             print(f"\033[{1 + task.grid[0]}A\033[J", end="")  # over the board before
-        if live or i == len(steps.boards) or (i + 1) % steps.updates_per_segment == 0:
+        if live or ":" in title:
             lines = board_lines(task, steps.inputs, board, steps.label, live, before)
-            print(steps.title(i), *lines, sep="\n  ", flush=True)
-        before = board
+            print(title, *lines, sep="\n  ", flush=True)
     print(steps.verdict())

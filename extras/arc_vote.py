@@ -2,6 +2,7 @@
 
 import json
 from itertools import zip_longest
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -29,11 +30,7 @@ def by_votes(grids, probability):
             answer = found.setdefault(look([grid]), new)
             answer["votes"] += 1
             answer["confidence"] += p
-    return sorted(
-        found.values(),
-        key=lambda answer: (answer["votes"], answer["confidence"]),
-        reverse=True,
-    )
+    return sorted(found.values(), key=itemgetter("votes", "confidence"), reverse=True)
 
 
 def pass_at(K, truths, answers, tasks):
@@ -69,20 +66,14 @@ def predict(model, task, split, row, votes, processes, max_segments=None, confid
     n = len(variants)
     mine = processes.mine(torch.arange(n + -n % processes.world) % n)  # as many each: some are done twice
     boards = [encode(to_variant(given, variants[k]), task.size) for k in mine]
-    inputs = torch.from_numpy(np.stack(boards)).long()
-    solution = solve(
-        model,
-        inputs.to(processes.device),
-        (puzzle.first_id + mine).to(processes.device),
-        max_segments,
-        confidence,
-    )
+    inputs = torch.from_numpy(np.stack(boards)).long().to(processes.device)
+    ids = (puzzle.first_id + mine).to(processes.device)
+    solution = solve(model, inputs, ids, max_segments, confidence)
     parts = solution.predictions, solution.q_halt.sigmoid(), solution.segments
-    whole = [processes.gather(part)[:n].cpu().numpy() for part in parts]
-    predictions, probability, segments = whole
-    grids = decode(predictions, task.size)
-    grids = [from_variant(grid, variant) for grid, variant in zip(grids, variants)]
-    return grids, probability, segments
+    parts = [processes.gather(part)[:n].cpu().numpy() for part in parts]
+    predictions, probability, segments = parts
+    grids = map(from_variant, decode(predictions, task.size), variants)
+    return list(grids), probability, segments
 
 
 def check_ids(task, split, path):
@@ -95,21 +86,18 @@ def check_ids(task, split, path):
                             f"--task-options it was trained with")
 
 
-def report(models, task, split, out, processes, path, progress, votes, max_segments, confidence):
+def report(models, task, split, out, processes, path, progress, **asked):
     """Vote on all test grids; print the scores, write eval.json, submission.json and attempts.png. If the
-    output of a test pair is not known, there are no scores."""
+    output of a test pair is not known, there are no scores. asked: votes, max_segments, confidence."""
     if len(models) > 1:
         raise UserError(f"{task.name} votes over its variants, with one checkpoint; leave out the others")
     check_ids(task, split, path)
-    thinking = {
-        "max_segments": max_segments or models[0].config.M_max,
-        "confidence": confidence,
-    }
+    asked["max_segments"] = asked["max_segments"] or models[0].config.M_max
     answers = []  # for each test grid, best first
     malformed = []  # for each prediction
     segments = []
     for row in tqdm(range(len(split)), "voting", leave=False, disable=not progress):
-        grids, probability, used = predict(models[0], task, split, row, votes, processes, **thinking)
+        grids, probability, used = predict(models[0], task, split, row, processes=processes, **asked)
         answers.append(by_votes(grids, probability)[:100])
         malformed += [not grid.size for grid in grids]
         segments += used.tolist()
@@ -132,17 +120,10 @@ def report(models, task, split, out, processes, path, progress, votes, max_segme
     print(f"{path} on the test grids of {task.name}:")
     for name, value in result.items():
         print(f"  {name:<16} {value:.4g}")
-    content = {
-        "checkpoint": str(path),
-        "votes": votes,
-        **thinking,
-        **result,
-    }
+    content = {"checkpoint": str(path), **asked, **result}
     write_text(out / "eval.json", json.dumps(content, indent=2))
-    content = submission(tasks, answers)
-    write_text(out / "submission.json", json.dumps(content))
-    attempts = draw_attempts(task, split, answers)
-    save_figure(out / "attempts.png", attempts, dpi=50)
+    write_text(out / "submission.json", json.dumps(submission(tasks, answers)))
+    save_figure(out / "attempts.png", draw_attempts(task, split, answers), dpi=50)
     print(f"written: eval.json, submission.json and attempts.png in {out}")
 
 

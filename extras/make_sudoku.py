@@ -40,7 +40,7 @@ def make(folder, seed, n=1000, rounds=60):
     """Writes folder/train.csv and test.csv, n hard 9x9 puzzles each, all inequivalent. Starts with the
     hardest fifth of many, because picking is cheaper than hardening."""
     rng = np.random.default_rng(seed)
-    puzzles, _ = generate_puzzles(11 * n, BOX, rng, progress=True)
+    puzzles, _ = generate_puzzles(11 * n, BOX, rng)
     hardest = solve(puzzles)[2].argsort()[-11 * n // 5 :]
     puzzles = harden(puzzles[hardest], rng, rounds)
     _, distinct = np.unique(fingerprint(puzzles, BOX), return_index=True)
@@ -52,11 +52,12 @@ def make(folder, seed, n=1000, rounds=60):
 def write_csv(path, puzzles):
     solutions, _, guesses = solve(puzzles)
     task = Sudoku(size=9)
-    lines = ["source,question,answer,rating"]
-    # The token of a digit is one more.
-    for question, answer, rating in zip(task.decode(puzzles + 1), task.decode(solutions + 1), guesses):
-        lines.append(f"generated_hard,{question},{answer},{rating}")
-    write_text(path, "\n".join(lines) + "\n")
+    questions = task.decode(puzzles + 1)  # the token of a digit is one more
+    answers = task.decode(solutions + 1)
+    text = "source,question,answer,rating\n"
+    for question, answer, rating in zip(questions, answers, guesses):
+        text += f"generated_hard,{question},{answer},{rating}\n"
+    write_text(path, text)
     print(f"{path}: {len(puzzles)} puzzles, mean guesses {guesses.mean():.1f}")
 
 

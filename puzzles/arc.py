@@ -92,12 +92,8 @@ class Arc1(Task):
             next_id += len(puzzle.variants)
         # One test pair of ARC-AGI-1 (070dd51e) is a pair of a training puzzle too: it is not trained on.
         secret = {look(pair) for puzzle in found for pair in puzzle.asked}
-        known = []
-        for puzzle in puzzles:
-            known += [(puzzle, *pair) for pair in puzzle.known if look(pair) not in secret]
-        asked = []
-        for puzzle in held_out[:test_size]:
-            asked += [(puzzle, *pair) for pair in puzzle.asked]
+        known = [(each, *pair) for each in puzzles for pair in each.known if look(pair) not in secret]
+        asked = [(each, *pair) for each in held_out[:test_size] for pair in each.asked]
         train = self.make_split(known, puzzles)
         test = self.make_split(asked, puzzles)
         return {"train": train, "val": train[:0], "test": test}
@@ -106,8 +102,7 @@ class Arc1(Task):
         inputs = np.stack([encode(given, self.size) for _, given, _ in pairs])
         labels = np.stack([encode(answer, self.size) for _, _, answer in pairs])
         ids = np.array([puzzle.first_id for puzzle, _, _ in pairs], np.int32)
-        rating = np.full(len(pairs), np.nan, np.float32)
-        return ArcSplit(inputs, labels, ids, rating, pairs, puzzles)
+        return ArcSplit(inputs, labels, ids, self.rating(inputs, labels), pairs, puzzles)
 
     def identity(self, split):
         """What the puzzle ids mean: for each puzzle, in their order, a text of its name and of a checksum of
@@ -129,12 +124,11 @@ class Arc1(Task):
             _, variant, moved = plan_epoch(split, epoch, seed)
             puzzle, *pair = split.pairs[row]
             k = int(variant[row] * len(puzzle.variants))
-            pair = [to_variant(grid, puzzle.variants[k]) for grid in pair]
-            room = self.size + 1 - np.max([grid.shape for grid in pair], axis=0)
-            top, left = (moved[row] * room).astype(int)
-            given, answer = [encode(grid, self.size, top, left) for grid in pair]
-            part.inputs[i] = given
-            part.labels[i] = answer
+            given, answer = [to_variant(grid, puzzle.variants[k]) for grid in pair]
+            room = self.size + 1 - np.maximum(given.shape, answer.shape)
+            place = (moved[row] * room).astype(int)
+            part.inputs[i] = encode(given, self.size, *place)
+            part.labels[i] = encode(answer, self.size, *place)
             part.puzzle_ids[i] += k
         return part
 

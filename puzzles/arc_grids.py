@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from einops import rearrange
 from matplotlib.colors import ListedColormap
 
-from puzzles.boards import DARK, GREY, WHITE
+from puzzles.boards import DARK, WHITE, show_board
 from puzzles.errors import UserError
 from puzzles.split import hash_rows
 
 EOS = 1  # token; 0 is PAD, and colour c is token c + BLACK
 BLACK = 2
 PALETTE = "#000000 #0074d9 #ff4136 #2ecc40 #ffdc00 #aaaaaa #f012be #ff851b #7fdbff #870c25"
-INVERSE = {5: 6, 6: 5}  # of the two quarter turns; the other symmetries undo themselves
+INVERSE = 0, 1, 2, 3, 4, 6, 5, 7  # the two quarter turns undo each other, any other symmetry itself
 NO_GRID = np.zeros((0, 0), np.uint8)
 
 
@@ -62,21 +61,22 @@ def read_grid(rows):
 
 def read_pair(pair, asked=False):
     """{"input": grid, "output": grid} -> two grids. If it is `asked`, the output may be missing."""
+    given = read_grid(pair["input"])
     if asked and "output" not in pair:
-        return read_grid(pair["input"]), NO_GRID
-    return read_grid(pair["input"]), read_grid(pair["output"])
+        return given, NO_GRID
+    return given, read_grid(pair["output"])
 
 
 def read_puzzle(name, content, held_out):
     """ARC's JSON {"train": [pair, ...], "test": [pair, ...]} -> Puzzle, to be solved or all to be trained on.
     """
-    demonstrations = [read_pair(pair) for pair in content["train"]]
-    tests = [read_pair(pair, held_out) for pair in content["test"]]
-    if not demonstrations or not tests:
+    known = [read_pair(pair) for pair in content["train"]]
+    asked = [read_pair(pair, held_out) for pair in content["test"]]
+    if not known or not asked:
         raise ValueError("it must hold a pair to learn from and a test pair")
     if held_out:
-        return Puzzle(name, demonstrations, tests)
-    return Puzzle(name, demonstrations + tests, [])
+        return Puzzle(name, known, asked)
+    return Puzzle(name, known + asked, [])
 
 
 def read_folder(folder, held_out):
@@ -143,7 +143,7 @@ def decode(tokens, size):
 
     The grid is the largest rectangle at the upper left corner that holds only colours: PAD and EOS end it."""
     grids = []
-    for frame in rearrange(tokens, "n (rows columns) -> n rows columns", rows=size):
+    for frame in tokens.reshape(-1, size, size):
         colours = np.cumprod(frame >= BLACK, axis=1).sum(axis=1)  # of each row, before the first PAD or EOS
         width = np.minimum.accumulate(colours)  # of the first 1, 2, ... rows together
         rows = (width * np.arange(1, size + 1)).argmax() + 1
@@ -170,9 +170,8 @@ def to_variant(grid, variant):
 
 
 def from_variant(grid, variant):
-    symmetry = int(variant[0])
     original = np.argsort(variant[1:])
-    return turn(original[grid], INVERSE.get(symmetry, symmetry))
+    return turn(original[grid], INVERSE[variant[0]])
 
 
 def draw_variants(puzzle, most):
@@ -182,12 +181,11 @@ def draw_variants(puzzle, most):
     5 * most draws find. They depend on the puzzle alone, not on the seed of a run: an id in a checkpoint
     always means the same variant."""
     rng = np.random.default_rng(zlib.crc32(puzzle.name.encode()))
-    variants = np.array([[0, *range(10)]], np.uint8)
-    for _ in range(5):
-        drawn = np.zeros((most, 11), np.uint8)  # black stays 0
+    variants = np.zeros((1 + 5 * most, 11), np.uint8)  # black stays 0
+    variants[0, 1:] = range(10)
+    for drawn in np.split(variants[1:], 5):
         drawn[:, 2:] = 1 + rng.random((most, 9)).argsort(axis=1)
         drawn[:, 0] = rng.integers(8, size=most, dtype=np.uint8)
-        variants = np.concatenate([variants, drawn])
 
     # What each looks like: hash_rows of its cells, which is linear in what the colours become.
     looks = np.zeros(len(variants), np.uint64)
@@ -207,10 +205,9 @@ def draw_grid(ax, grid, truth=None):
     if not grid.size:
         return
     colours = ListedColormap(PALETTE.split())
-    ax.pcolormesh(grid, cmap=colours, vmin=0, vmax=9, edgecolors=GREY, lw=0.3)
+    ax.imshow(grid, cmap=colours, vmin=0, vmax=9)
+    show_board(ax, *grid.shape)
     if truth is not None and truth.shape == grid.shape:
         y, x = np.nonzero(grid != truth)
         size = (50 / max(grid.shape)) ** 2
-        ax.scatter(x + 0.5, y + 0.5, size, WHITE, edgecolors=DARK, lw=0.8)
-    ax.set_aspect("equal")
-    ax.invert_yaxis()
+        ax.scatter(x, y, size, WHITE, edgecolors=DARK, lw=0.8)

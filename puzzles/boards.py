@@ -7,7 +7,6 @@ import sys
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image  # matplotlib brings it along
 
 from puzzles.files import write
@@ -67,10 +66,20 @@ def draw_boards(task, split, titles, answers=None):
     return sheet
 
 
+def draw_lines(ax, rows, columns, box, **style):
+    """Lines around the boxes of a board, each of box = (rows, columns) cells."""
+    for row in range(0, rows + 1, box[0]):
+        ax.axhline(row - 0.5, **style)
+    for column in range(0, columns + 1, box[1]):
+        ax.axvline(column - 0.5, **style)
+
+
 def show_board(ax, rows, columns):
-    """Square cells in a frame, row 0 on top, no axes."""
-    ax.add_patch(Rectangle((-0.5, -0.5), columns, rows, fill=False, color=GREY, lw=0.8))
-    ax.set(xlim=(-0.55, columns - 0.45), ylim=(rows - 0.45, -0.55), aspect="equal")
+    """Square cells with lines between them, row 0 on top, no axes."""
+    draw_lines(ax, rows, columns, (1, 1), color=GREY, lw=0.4)
+    ax.set_xlim(-0.55, columns - 0.45)
+    ax.set_ylim(rows - 0.45, -0.55)
+    ax.set_aspect("equal")
     ax.axis("off")
 
 
@@ -97,7 +106,6 @@ def boards_side_by_side(task, split, answers):
     room = shutil.get_terminal_size().columns
     fitting = (room + 3) // (2 * task.grid[1] + 3)
     colour = sys.stdout.isatty()
-    boards = []
-    for board in zip(split.inputs[:fitting], answers, split.labels):
-        boards.append(board_lines(task, *board, colour))
+    puzzles = zip(split.inputs[:fitting], answers, split.labels)
+    boards = [board_lines(task, *puzzle, colour) for puzzle in puzzles]
     return "\n".join(map("   ".join, zip(*boards)))

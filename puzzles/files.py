@@ -53,10 +53,9 @@ def find_files(data):
         return {"test": path}
     if path.is_dir():
         files = {file.stem: file for file in path.glob("*.csv")}
-        if (path / "test/all__inputs.npy").exists():
-            raise UserError(f"{path} holds arrays of the authors' code; pass the CSV files they were made of")
         if "test" not in files:
-            raise UserError(f"{path} holds no test.csv; pass a folder that does")
+            raise UserError(f"{path} holds no test.csv; pass a folder that does (arrays of the authors' code "
+                            f"are not read)")
         return files
     try:
         from huggingface_hub import hf_hub_download
@@ -88,9 +87,9 @@ def board_size(data):
     """Side of the square boards in the files of `data`, from the length of the first question; None: they are
     no squares."""
     path = find_files(data)["test"]
-    _, row = next(rows(path), (1, {"question": ""}))
-    size = math.isqrt(len(row["question"]))
-    return size if size and size**2 == len(row["question"]) else None
+    for _, row in rows(path):
+        size = math.isqrt(len(row["question"]))
+        return size if size**2 == len(row["question"]) else None
 
 
 def shuffled(path, rng):
@@ -104,29 +103,30 @@ def shuffled(path, rng):
 def read(path, chosen, task):
     """The puzzles of a file with these numbers, in the order of the file, parsed and checked -> Split, with
     labels of 0 (PAD) where the file holds no answers."""
-    chosen = set(chosen.tolist())
-    boards = []
-    ratings = []
+    n = len(chosen)
+    inputs = np.zeros((n, task.seq_len), np.uint8)
+    labels = np.zeros_like(inputs)
+    rating = np.zeros(n, np.float32)
     lines = []
+    chosen = set(chosen.tolist())
     for number, (line, row) in enumerate(rows(path)):
         if number not in chosen:
             continue
-        board = np.zeros((2, task.seq_len), np.uint8)
-        texts = [row[name] for name in ("question", "answer") if name in row]
+        i = len(lines)
+        lines.append(line)
         try:
-            board[: len(texts)] = task.encode(texts)
-            boards.append(board)
-            ratings.append(float(row.get("rating") or "nan"))
+            [inputs[i]] = task.encode([row["question"]])
+            if "answer" in row:
+                [labels[i]] = task.encode([row["answer"]])
+            rating[i] = row.get("rating") or "nan"
         except (UserError, ValueError) as error:
             raise UserError(f"{path}, line {line}: {error}; {task.name} of size {task.size} has "
                             f"{task.seq_len} cells, and the rating is a number") from None
-        lines.append(line)
-    n = len(lines)
-    inputs, labels = np.reshape(boards, (n, 2, task.seq_len)).astype(np.uint8).swapaxes(0, 1)
-    for line, problem in zip(lines, task.problem(inputs, labels if labels.any() else None)):
+    problems = task.problem(inputs, labels if labels.any() else None)
+    for line, problem in zip(lines, problems):
         if problem:
             raise UserError(f"{path}, line {line}: {problem}")
-    return Split(inputs, labels, np.zeros(n, np.int32), np.array(ratings, np.float32))
+    return Split(inputs, labels, np.zeros(n, np.int32), rating)
 
 
 def read_splits(task, data, train_size, val_size, test_size, seed):
@@ -148,7 +148,7 @@ def read_splits(task, data, train_size, val_size, test_size, seed):
         train = val = test[:0]
 
     # Are they equal up to symmetry? To ask that of millions takes long.
-    same = task.fingerprint if max(len(train), len(test)) <= 100_000 else hash_rows
+    same = task.fingerprint if len(train) <= 100_000 else hash_rows
     repeated = np.isin(same(test.inputs), same(train.inputs)).sum()
     if repeated:
         print(f"{repeated} of {len(test)} test puzzles are training puzzles, perhaps turned over")
@@ -158,13 +158,16 @@ def read_splits(task, data, train_size, val_size, test_size, seed):
 def write_answers(path, task, inputs, solutions):
     """A CSV file of what a model answered to n questions: inputs (n, S), and their Solutions (hrm.py), batch
     by batch. keeps_rules is empty where the task cannot tell."""
-    answers = np.concatenate([each.predictions.numpy() for each in solutions]).astype(np.uint8)
-    segments = np.concatenate([each.segments.numpy() for each in solutions])
-    confidence = np.concatenate([each.q_halt.sigmoid().numpy() for each in solutions])
+    fields = zip(*[vars(each).values() for each in solutions])
+    answers, segments, q_halt = [np.concatenate(batches) for batches in fields]  # as in hrm.Solution
+    answers = answers.astype(np.uint8)
+    confidence = 1 / (1 + np.exp(-q_halt))
     keeps = task.keeps_rules(inputs, answers)
     if keeps is None:
         keeps = [""] * len(inputs)
     text = "question,answer,keeps_rules,confidence,segments\n"
-    for row in zip(task.decode(inputs), task.decode(answers), keeps, confidence.round(4), segments):
-        text += ",".join(str(value) for value in row) + "\n"
+    questions = task.decode(inputs)
+    answers = task.decode(answers)
+    for row in zip(questions, answers, keeps, confidence.round(4), segments):
+        text += "{},{},{},{},{}\n".format(*row)
     write_text(path, text)

@@ -49,8 +49,7 @@ class Flood(Task):
         token becomes (n, V): itself."""
         cells, tokens = super().symmetries(n, rng)
         grid = cells[0].reshape(self.grid)
-        upside_down = np.flipud(grid)
-        sides = np.stack([grid, upside_down, np.fliplr(grid), np.fliplr(upside_down)])
+        sides = np.array([grid, np.flipud(grid), np.fliplr(grid), np.flip(grid)])
         drawn = sides[rng.integers(4, size=n)]
         return drawn.reshape(cells.shape), tokens
 

@@ -49,25 +49,29 @@ class Maze(Task):
         cells = np.arange(self.seq_len).reshape(self.grid)
         turned = []
         for side in (cells, cells.T):
-            for k in range(4):
-                turned.append(np.rot90(side, k).ravel())
-        self.orders = np.array(turned)  # (8, S): where each cell comes from
+            turned += [np.rot90(side, k) for k in range(4)]
+        self.orders = np.reshape(turned, (8, -1))  # where each cell comes from
 
     def generate(self, n, rng):
         """n mazes -> inputs, labels (n, S) uint8."""
-        make = perfect_mazes if self.kind == "perfect" else random_mazes
-        if self.kind == "perfect" and (self.size < 5 or self.size % 2 == 0):
-            raise UserError(f"perfect mazes have an odd size from 5 on, not {self.size}; or use kind=random")
+        make = random_mazes
+        if self.kind == "perfect":
+            make = perfect_mazes
+            if self.size < 5 or self.size % 2 == 0:
+                raise UserError(f"perfect mazes have an odd size from 5 on, not {self.size}; "
+                                f"or use kind=random")
         boards = []
         batches = 0
         while len(boards) < n:
             if batches == PATIENCE and not boards:
                 raise UserError(f"found no {self.kind} maze of size {self.size} with a path over "
                                 f"{self.min_path}; lower min_path")
-            boards += make(n - len(boards), self.size, self.min_path, rng)
+            passable, start, goal = make(n - len(boards), self.size, self.min_path, rng)
+            inputs, labels = with_paths(passable, start, goal)
+            far = self.rating(inputs, labels) > self.min_path
+            boards += zip(inputs[far], labels[far])
             batches += 1
-        boards = np.array(boards[:n], np.uint8)
-        return boards[:, 0], boards[:, 1]
+        return np.array(boards[:n]).swapaxes(0, 1)
 
     def read(self, *where):
         self.ties = True
@@ -77,11 +81,9 @@ class Maze(Task):
         """As other tasks do it, but with ties a turned maze has its label made anew, by the same rule."""
         part = super().vary(split, rows, epochs, seed, rng)
         if self.augments and self.ties:
-            goals = (part.inputs == GOAL).argmax(axis=1)
-            starts = (part.inputs == START).argmax(axis=1)
-            passable = part.inputs != WALL
-            for i, steps in enumerate(distances(passable, goals)):
-                _, part.labels[i] = with_path(passable[i], steps, starts[i])
+            start = (part.inputs == START).argmax(axis=1)
+            goal = (part.inputs == GOAL).argmax(axis=1)
+            _, part.labels = with_paths(part.inputs != WALL, start, goal)
         return part
 
     def symmetries(self, n, rng):
@@ -120,7 +122,7 @@ class Maze(Task):
         if answers is not None:
             wrong = ~self.keeps_rules(inputs, answers)
             reasons["the answer is not a path from S to G in the same maze"] = wrong
-        return explain(reasons, len(inputs))
+        return explain(reasons)
 
     def wrong_cells(self, inputs, answer, label=None):
         """Path cells on walls, or off the label's path (unless the answer is a shortest path too)."""
@@ -130,58 +132,57 @@ class Maze(Task):
         return (answer == PATH) & ~right
 
     def draw(self, ax, inputs, answer=None, label=None):
-        """Walls dark, path blue, wrong path cells vermillion."""
-        if answer is None:
-            answer = inputs
+        """Walls dark, path blue, wrong path cells vermillion, dots where only the label's path goes."""
+        answer = inputs if answer is None else answer
         board = np.where(answer == PATH, PATH, inputs)
         board[self.wrong_cells(inputs, answer, label)] = WRONG
         ax.imshow(board.reshape(self.grid), cmap=PALETTE, vmin=PAD, vmax=WRONG)
-        ends = np.isin(inputs, (START, GOAL))
-        for cell in np.flatnonzero(ends):
+        missed = np.flatnonzero((label == PATH) & (answer != PATH))  # without a label: nowhere
+        ax.plot(missed % self.size, missed // self.size, ".", color=BLUE)
+        for cell in np.flatnonzero(np.isin(inputs, (START, GOAL))):
             row, column = divmod(cell, self.size)
-            letter = self.symbols[inputs[cell]]
-            size = 140 / self.size
-            ax.text(column, row, letter, color=WHITE, fontsize=size, weight="bold",
-                    ha="center", va="center_baseline")
+            ax.text(
+                column,
+                row,
+                self.symbols[inputs[cell]],
+                color=WHITE,
+                weight="bold",
+                fontsize=140 / self.size,
+                ha="center",
+                va="center_baseline",
+            )
         show_board(ax, *self.grid)
 
 
 # ----------------------------------------------------------------------------------------- how a maze is made
 def perfect_mazes(at_most, side, min_path, rng):
-    """Mazes with one path between any two cells. Those of a batch whose S and G are over min_path apart -> a
-    list of (inputs, labels), both (S,).
+    """Mazes with one path between any two cells. A batch -> passable, S (n,) and G (n,), any two rooms.
 
     Rooms are at odd coordinates. Prim's algorithm: a maze begins as one room and grows by a wall and the room
     behind it, always through the wall with the smallest of random numbers: the minimum spanning tree of
-    random weights (not the uniform distribution over spanning trees). S and G are any two rooms."""
+    random weights (not the uniform distribution over spanning trees)."""
     n = BATCH if min_path else min(BATCH, at_most)  # with a min_path, only some will do
     rooms = np.arange(side**2).reshape(side, side)[1::2, 1::2]
     before = np.append(rooms[:, :-1], rooms[:-1])  # the rooms on the two sides of every wall
     behind = np.append(rooms[:, 1:], rooms[1:])
-    walls = (before + behind) // 2
+    doors = np.array([before, (before + behind) // 2, behind])  # with the cell of the wall between them
 
     mazes = np.arange(n)
-    number = rng.random((n, len(walls)))
+    number = rng.random((n, len(before)))
     passable = np.zeros((n, side**2), bool)
     passable[:, rooms[0, 0]] = True
     for _ in range(rooms.size - 1):
         leads_out = passable[:, before] != passable[:, behind]
         smallest = np.where(leads_out, number, 2).argmin(axis=1)
-        for cells in (before, walls, behind):
-            passable[mazes, cells[smallest]] = True
+        passable[mazes, doors[:, smallest]] = True
 
-    rooms = np.tile(rooms.ravel(), (n, 1))
-    rooms = rng.permuted(rooms, axis=1)
-    made = []
-    for maze, steps, start in zip(passable, distances(passable, rooms[:, 0]), rooms[:, 1]):
-        if steps[start] > min_path:
-            made.append(with_path(maze, steps, start))
-    return made
+    rooms = rng.permuted(np.tile(rooms.ravel(), (n, 1)), axis=1)
+    return passable, rooms[:, 1], rooms[:, 0]
 
 
 def random_mazes(at_most, side, min_path, rng):
-    """Mazes of random walls with a path longer than min_path. What a batch yields, perhaps nothing -> a list
-    of (inputs, labels), both (S,).
+    """Mazes of random walls with a path longer than min_path. What a batch yields, perhaps nothing ->
+    passable, S (n,) and G (n,).
 
     Each cell is a wall with a probability that is drawn for the maze, from 30 to 50 %. A *double sweep* looks
     for a long path: from a random open cell to the farthest one, and from there to the farthest again. If it
@@ -189,47 +190,53 @@ def random_mazes(at_most, side, min_path, rng):
     are a little shorter than by naive rejection: docs/paper.md says why."""
     density = rng.uniform(0.3, 0.5, size=(BATCH, 1))
     passable = rng.random((BATCH, side**2)) >= density
-    lots = passable * rng.random(passable.shape)
-    cell = lots.argmax(axis=1)
+    cell = (passable * rng.random(passable.shape)).argmax(axis=1)
     for _ in range(2):
         steps = distances(passable, cell)
         cell = steps.argmax(axis=1)
-    passable = passable[steps.max(axis=1) > min_path]
-    return [with_path(maze, *distant_pair(maze, min_path, rng)) for maze in passable[:at_most]]
+    passable = passable[steps.max(axis=1) > min_path][:at_most]
+    pairs = [distant_pair(maze, min_path, rng) for maze in passable]
+    return passable, *np.reshape(pairs, (-1, 2)).astype(int).T
 
 
 def distant_pair(maze, min_path, rng):
     """A random ordered pair of cells (S, G) of one maze (S,), over min_path apart, by search from every open
-    cell -> the steps of each cell to G, and S."""
+    cell."""
     goals = np.flatnonzero(maze)
     steps = distances(np.tile(maze, (len(goals), 1)), goals)
     pair = rng.choice(np.flatnonzero(steps > min_path))
     goal, start = divmod(pair, len(maze))
-    return steps[goal], start
+    return start, goals[goal]
 
 
-def with_path(maze, steps, start):
-    """One maze (S,) bool, with the steps (S,) of its cells to G -> inputs, labels (S,)."""
-    path = shortest_path(steps.tolist(), start)
-    inputs = np.where(maze, OPEN, WALL)
-    inputs[path[0]] = START
-    inputs[path[-1]] = GOAL
+def with_paths(passable, start, goal):
+    """n mazes (n, S) bool with S (n,) and G (n,) -> inputs, labels (n, S). The path goes always to the first
+    of down, left, right, up that is nearer to G."""
+    each = np.arange(len(passable))
+    inputs = passable + np.uint8(WALL)  # or OPEN, which is one more
+    inputs[each, start] = START
+    inputs[each, goal] = GOAL
     labels = inputs.copy()
-    labels[path[1:-1]] = PATH
+    steps = distances(passable, goal).view(np.uint16)  # no way, -1: the largest number
+    cell = start
+    for _ in range(steps[each, start].max(initial=0)):
+        near = np.vstack([cell, cell + moves(passable.shape[1])[:, cell]])  # who has arrived stays
+        cell = near[steps[each, near].argmin(axis=0), each]
+        labels[each, cell] = PATH
+    labels[each, goal] = GOAL
     return inputs, labels
 
 
 # ---------------------------------------------------------------------------------------- searching for a way
 @functools.cache
-def moves(side):
-    """What to add to each cell's number, (S,), to go down, left, right and up; 0 at the edge of the board."""
-    down = np.full(side**2, side)
-    left = np.full(side**2, -1)
+def moves(S):
+    """What to add to each cell's number to go down, left, right and up (4, S); 0 at the edge of the board."""
+    side = math.isqrt(S)
+    down = np.full(S, side)
+    left = np.full(S, -1)
     down[-side:] = 0
     left[::side] = 0
-    right = -left[::-1]  # a half turn of the board makes left right
-    up = -down[::-1]
-    return down, left, right, up
+    return np.array([down, left, -left[::-1], -down[::-1]])  # a half turn of the board makes left right
 
 
 def distances(passable, source):
@@ -246,28 +253,13 @@ def distances(passable, source):
     while len(wave):
         steps[wave] = step
         step += 1
-        cell = wave % S
         reached = []
-        for move in moves(math.isqrt(S)):
-            near = wave + move[cell]
+        for near in wave + moves(S).take(wave % S, axis=1):
             near = near[unseen[near]]
             unseen[near] = False
             reached.append(near)
         wave = np.concatenate(reached)
     return steps.reshape(n, S)
-
-
-def shortest_path(steps, cell):
-    """The cells of a way in one maze, from `cell` to the goal, where its steps (a list of S) are 0: always to
-    the first of down, left, right, up that is nearer."""
-    path = [cell]
-    while steps[cell] > 0:
-        for move in moves(math.isqrt(len(steps))):
-            if steps[cell + move[cell]] == steps[cell] - 1:
-                break
-        cell = cell + move[cell]
-        path.append(cell)
-    return path
 
 
 def path_length(boards, lowest):

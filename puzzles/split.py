@@ -36,11 +36,8 @@ def hash_rows(rows):
 
 def transform(rows, cell, token):
     """Apply a symmetry (see Task.symmetries) to every one of the rows (n, S)."""
-    each = np.arange(len(rows))[:, None]
-    source = each * rows.shape[1] + cell  # flat: several times as fast as rows[each, cell]
-    moved = rows.ravel().take(source)
-    source = each * token.shape[1] + moved
-    return token.ravel().take(source)
+    moved = np.take_along_axis(rows, cell, axis=1)
+    return np.take_along_axis(token, moved, axis=1)
 
 
 def undo(rows, cell, token):

@@ -8,14 +8,13 @@ Inside the solver a board is C bit masks: bit d-1 of a cell is set while digit d
 Boards lie along the last axis, (C, n), so that one NumPy operation treats the same cell of all boards.
 """
 
+import math
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from einops import rearrange
-from tqdm import tqdm
 
-from puzzles.boards import DARK
+from puzzles.boards import DARK, draw_lines
 from puzzles.task import Task, explain
 
 LANES = 1536  # boards propagated together: enough to hide NumPy's overhead, few enough for the CPU cache
@@ -40,17 +39,12 @@ class Sudoku(Task):
         self.symbols = "_.123456789"[:self.size + 2]
         if self.options["extra"] < 0:
             self.options["extra"] = 11 if self.size == 4 else 0
-        self.extra = self.options["extra"]
-        if self.size == 9 and self.extra == 0:  # made by extras/make_sudoku.py, which takes minutes
-            above = Path(__file__).resolve().parents[1]
-            self.shipped = above / "data/sudoku-9x9"
-
-    def digits(self, tokens):
-        """Tokens -> digits as the functions below take them, 0 = blank (or PAD)."""
-        return np.maximum(tokens, 1) - 1
+        if self.size == 9 and self.options["extra"] == 0:  # made by extras/make_sudoku.py, in minutes
+            self.shipped = Path(__file__).resolve().parents[1] / "data/sudoku-9x9"
 
     def generate(self, n, rng):
-        puzzles, solutions = generate_puzzles(n, self.box, rng, self.extra)
+        """The token of a digit is one more, that of a blank is 1."""
+        puzzles, solutions = generate_puzzles(n, self.box, rng, self.options["extra"])
         return puzzles + 1, solutions + 1
 
     def symmetries(self, n, rng):
@@ -60,57 +54,51 @@ class Sudoku(Task):
         lines = []
         for per_band in self.box:
             bands = rng.random((n, self.size // per_band)).argsort(axis=1)
-            bands = np.repeat(bands, per_band, axis=1)
-            places = bands + rng.random((n, self.size))
+            places = np.repeat(bands, per_band, axis=1) + rng.random((n, self.size))
             lines.append(places.argsort(axis=1))
         row, column = lines
-        first = self.size * row  # cell of each row
-        cells = first[:, :, None] + column[:, None, :]  # (n, size, size)
+        cells = self.size * row[:, :, None] + column[:, None]  # (n, size, size)
         if self.box[0] == self.box[1]:
             turned = rng.random(n) < 0.5
             cells[turned] = cells[turned].swapaxes(1, 2)
         return cells.reshape(n, self.seq_len), tokens
 
     def fingerprint(self, inputs):
-        return fingerprint(self.digits(inputs), self.box)
+        return fingerprint(inputs - 1, self.box)
 
     def rating(self, inputs, labels):
         """Guesses that our solver needs."""
-        guesses = solve(self.digits(inputs), self.box)[2]
-        return guesses.astype(np.float32)
+        return solve(inputs - 1, self.box)[2].astype(np.float32)
 
     def check(self, inputs, answers):
         """(n,) bool: every cell filled, no rule broken, givens kept."""
-        kept = (inputs <= 1) | (inputs == answers)
+        kept = (inputs == 1) | (inputs == answers)
         filled = answers > 1
-        broken = violations(self.digits(answers), self.box)
-        return (kept & filled & ~broken).all(axis=1)
+        return (kept & filled & ~self.broken(answers)).all(axis=1)
+
+    def broken(self, tokens):
+        """(n, S) bool: the digits that break a rule. PAD, which a model may answer, counts as blank."""
+        return violations(np.maximum(tokens, 1) - 1, self.box)
 
     def problem(self, inputs, answers=None):
-        puzzles = self.digits(inputs)
-        clash = violations(puzzles, self.box).any(axis=1)
+        clash = self.broken(inputs).any(axis=1)
         reasons = {"the same digit twice in a row, column or box of the question": clash}
         if answers is not None:
             wrong = ~self.check(inputs, answers)
             reasons["the answer changes a given, has a blank or breaks a rule"] = wrong
         if answers is None or len(inputs) <= 5000:  # a hard puzzle takes a millisecond: not for millions
-            counts = solve(puzzles, self.box)[1]
+            counts = solve(inputs - 1, self.box)[1]
             reasons["the puzzle has no solution"] = counts == 0
             reasons["the puzzle has more than one solution"] = counts > 1
-        return explain(reasons, len(inputs))
+        return explain(reasons)
 
     def wrong_cells(self, inputs, answer, label=None):
-        digits = self.digits(answer)
-        return violations(digits[None], self.box)[0]
+        return self.broken(answer[None])[0]
 
     def draw(self, ax, inputs, answer=None, label=None):
         """Givens bold, answer blue, broken rules vermillion, heavy lines around the boxes."""
         super().draw(ax, inputs, answer, label)
-        rows, columns = self.box
-        for row in range(0, self.size + 1, rows):
-            ax.axhline(row - 0.5, color=DARK, lw=1.8)
-        for column in range(0, self.size + 1, columns):
-            ax.axvline(column - 0.5, color=DARK, lw=1.8)
+        draw_lines(ax, *self.grid, self.box, color=DARK, lw=1.8)
 
 
 # ------------------------------------------------------------------------------------- solving many at once
@@ -120,21 +108,18 @@ def geometry(box):
     each unit, one unit a column, and units_of (3, C), the row, column and box of each cell."""
     rows, columns = box
     side = rows * columns
-    cells = np.arange(side**2).reshape(side, side)
-    boxes = rearrange(cells, "(R r) (C c) -> (R C) (r c)", r=rows, c=columns)
-    units = np.concatenate([cells, cells.T, boxes])
-    places = units.reshape(3, side**2).argsort(axis=1)  # of each cell in these lists
-    units_of = places // side + [[0], [side], [2 * side]]
-    return units.T.copy(), units_of
+    row, column = np.divmod(np.arange(side**2), side)
+    in_box = row // rows * rows + column // columns
+    units_of = np.array([row, side + column, 2 * side + in_box])
+    cells_of = units_of.argsort(axis=1, kind="stable").reshape(-1, side)
+    return cells_of.T.copy(), units_of
 
 
-def to_masks(puzzles, box):
+def to_masks(puzzles):
     """(n, C) digits -> (C, n) bit masks; a blank may be any digit."""
-    side = box[0] * box[1]
-    any_digit = 2**side - 1
-    mask_of = np.append(any_digit, 2 ** np.arange(side))
-    digits = np.ascontiguousarray(puzzles.T)
-    return mask_of.astype(np.uint16)[digits]
+    side = math.isqrt(puzzles.shape[1])
+    mask_of = np.append(2**side - 1, 2 ** np.arange(side))
+    return mask_of.astype(np.uint16)[np.ascontiguousarray(puzzles.T)]
 
 
 def seen(masks, cells_of):
@@ -149,24 +134,22 @@ def seen(masks, cells_of):
 
 
 def propagate(board, box):
-    """One round of naked and hidden singles on board (C, n). Returns the new board and dead (n,) bool, set
-    for a board with an empty cell, a digit without a place or a digit placed twice in a unit."""
+    """One round of naked and hidden singles on board (C, n). Returns the new board and alive (n,) bool: no
+    cell is empty, no digit without a place, none placed twice in a unit."""
     cells_of, units_of = geometry(box)
     placed = board * (board & (board - 1) == 0)  # a single bit is a placed digit (np.where would be slower)
     taken, taken_twice = seen(placed, cells_of)
     around = np.bitwise_or.reduce(taken[units_of], 0)
-    after = board & ~around
-    after |= placed
+    after = board & ~around | placed
     possible, possible_twice = seen(after, cells_of)
-    nowhere = possible != 2 ** len(cells_of) - 1  # a digit has no place
-    empty = after == 0
-    dead = taken_twice.any(0) | nowhere.any(0) | empty.any(0)
+    has_all = possible == 2 ** len(cells_of) - 1  # a place for each digit
+    alive = ~taken_twice.any(0) & has_all.all(0) & (after > 0).all(0)
 
     only_place = (possible & ~possible_twice)[units_of]
     hidden = after & np.bitwise_or.reduce(only_place, 0)
     after *= hidden == 0
     after |= hidden & -hidden  # two in one cell: we keep one, the next round finds no place for the other
-    return after, dead
+    return after, alive
 
 
 def search(puzzles, box, limit, rng=None):
@@ -176,8 +159,7 @@ def search(puzzles, box, limit, rng=None):
     leaves open is split on one cell: it goes on with the lowest digit there (with rng: a random one), and its
     sibling without that digit."""
     C, n = puzzles.shape
-    side = box[0] * box[1]
-    bits = 1 << np.arange(side, dtype=np.uint16)
+    bits = 1 << np.arange(box[0] * box[1], dtype=np.uint16)
     solutions = np.zeros((n, C), np.uint8)
     counts = np.zeros(n, int)
     guesses = np.zeros(n, int)
@@ -186,30 +168,27 @@ def search(puzzles, box, limit, rng=None):
     while len(owners):
         stack, board = np.split(stack, [-LANES], axis=1)
         owners, owner = np.split(owners, [-LANES])
-        after, dead = propagate(board, box)
-        stable = ~dead & (after == board).all(axis=0)  # propagation has nothing more to say
+        after, alive = propagate(board, box)
+        stable = alive & (after == board).all(axis=0)  # propagation has nothing more to say
         sizes = np.bitwise_count(after)
         full = stable & (sizes == 1).all(axis=0)
-        digits = np.bitwise_count(after[:, full] - 1) + 1
-        solutions[owner[full]] = digits.T
-        counts += np.bincount(owner[full], minlength=n)
+        solutions[owner[full]] = np.bitwise_count(after[:, full] - 1).T + 1
+        np.add.at(counts, owner[full], 1)
 
         split = np.flatnonzero(stable & ~full)
-        guesses += np.bincount(owner[split], minlength=n)
+        np.add.at(guesses, owner[split], 1)
         cell = branching_cell(sizes[:, split], box)
-        options = after[cell, split]
-        possible = options[:, None] & bits > 0
+        possible = after[cell, split, None] & bits > 0
         if rng is not None:
             possible = possible * rng.random(possible.shape)
         guess = bits[possible.argmax(axis=1)]
-        siblings = after[:, split]
-        siblings[cell, np.arange(len(split))] ^= guess
+        without = after.copy()
+        without[cell, split] ^= guess
         after[cell, split] = guess
 
-        wanted = counts[owner] < limit
-        go_on = wanted & ~dead & ~full
-        stack = np.concatenate([stack, siblings, after[:, go_on]], axis=1)
-        owners = np.concatenate([owners, owner[split], owner[go_on]])
+        go_on = alive & ~full & (counts[owner] < limit)
+        stack = np.hstack([stack, without[:, split], after[:, go_on]])
+        owners = np.hstack([owners, owner[split], owner[go_on]])
     return solutions, np.minimum(counts, limit), guesses
 
 
@@ -232,7 +211,7 @@ def solve(puzzles, box=(3, 3), limit=2):
     guesses: boards visited that naked and hidden singles neither solve nor refute. With fewer than `limit`
     solutions that includes the proof that there is no other; otherwise it depends on the batch. It rates the
     shipped files, and is NOT the count of the tdoku solver that rates Sudoku-Extreme."""
-    return search(to_masks(puzzles, box), box, limit)
+    return search(to_masks(puzzles), box, limit)
 
 
 # ---------------------------------------------------------------------------------------- making many at once
@@ -243,23 +222,21 @@ def random_grids(n, box, rng):
     first_row = 1 + rng.random((n, side)).argsort(axis=1)
     grids = np.zeros((n, side**2), int)
     grids[:, :side] = first_row
-    masks = to_masks(grids, box)
-    return search(masks, box, limit=1, rng=rng)[0]
+    return search(to_masks(grids), box, 1, rng)[0]
 
 
-def dig(puzzles, box, rng, progress=False):
+def dig(puzzles, box, rng):
     """Minimal puzzles (n, C) out of uniquely solvable ones: tries every given once, each puzzle in its own
     random order, and blanks it if no solution has another digit there. One pass is enough: a given that was
     necessary stays so while others go."""
     puzzles = puzzles.copy()
     each = np.arange(len(puzzles))
-    side = box[0] * box[1]
-    any_digit = 2**side - 1
+    any_digit = 2 ** (box[0] * box[1]) - 1
     order = rng.random(puzzles.shape).argsort(axis=1)
-    for cell in tqdm(order.T, "digging", disable=not progress, leave=False):
-        boards = to_masks(puzzles, box)
+    for cell in order.T:
+        boards = to_masks(puzzles)
         boards[cell, each] ^= any_digit  # any digit but the given one; in a blank none, and so it stays blank
-        counts = search(boards, box, limit=1)[1]
+        counts = search(boards, box, 1)[1]
         puzzles[each, cell] *= counts > 0
     return puzzles
 
@@ -268,17 +245,15 @@ def put_back(puzzles, solutions, how_many, rng):
     """puzzles (n, C) with how_many (n,) random blanks filled in from solutions."""
     lots = rng.random(puzzles.shape)
     lots[puzzles > 0] = 2
-    order = lots.argsort(axis=1)  # the blanks come first
-    rank = order.argsort(axis=1)
-    chosen = rank < how_many[:, None]
-    return np.where(chosen, solutions, puzzles)
+    rank = lots.argsort(axis=1).argsort(axis=1)  # the blanks come first
+    return np.where(rank < how_many[:, None], solutions, puzzles)
 
 
-def generate_puzzles(n, box, rng, extra=0, progress=False):
+def generate_puzzles(n, box, rng, extra=0):
     """n puzzles with exactly one solution -> puzzles (n, C) uint8, solutions (n, C) uint8. They are minimal
     (no given can go); then each gets 0..extra (uniform) random givens back. Equal puzzles can occur."""
     solutions = random_grids(n, box, rng)
-    puzzles = dig(solutions, box, rng, progress)
+    puzzles = dig(solutions, box, rng)
     how_many = rng.integers(0, extra, n, endpoint=True)
     return put_back(puzzles, solutions, how_many, rng), solutions
 
@@ -288,7 +263,7 @@ def violations(grids, box):
     """grids (n, C), 0 = blank -> (n, C) bool: the digit occurs twice in the cell's row, column or box."""
     cells_of, units_of = geometry(box)
     filled = grids.T > 0
-    digits = to_masks(grids, box) * filled
+    digits = to_masks(grids) * filled
     _, twice = seen(digits, cells_of)
     clash = digits & np.bitwise_or.reduce(twice[units_of], 0)
     return clash.T > 0
@@ -310,31 +285,28 @@ def fingerprint(puzzles, box):
     if len(puzzles) > LANES:  # in parts: a puzzle takes kilobytes here
         halves = np.array_split(puzzles, 2)
         return np.concatenate([fingerprint(half, box) for half in halves])
-    rows, columns = box
-    prints = refined_colours(puzzles, box)
-    if rows == columns:
-        transposed = rearrange(puzzles, "n (r c) -> n (c r)", r=rows * columns)
-        prints = prints + refined_colours(transposed, box)
+    prints = refined_colours(puzzles, box, [1, 2, 3])
+    if box[0] == box[1]:
+        prints += refined_colours(puzzles, box, [2, 1, 3])  # transposed: the rows are columns
     return prints
 
 
-def refined_colours(puzzles, box):
+def refined_colours(puzzles, box, kinds):
     """(n, C) -> (n,) uint64 by colour refinement: a cell starts as blank or given; round after round its
-    colour becomes a hash of its own and of those in its row, column, box and of its digit."""
+    colour becomes a hash of its own and of those in its row, column, box and of its digit. `kinds`: three
+    numbers that tell rows, columns and boxes apart."""
     cells_of, units_of = geometry(box)
     side = len(cells_of)
-    kind = np.repeat(np.arange(1, 4), side).astype(np.uint64)  # tells rows, columns and boxes apart
+    kind = np.repeat(kinds, side).astype(np.uint64)
     digits = puzzles.T.astype(int)
-    given = (digits > 0).astype(np.uint64)
-    colour = scramble(1 + given)
+    place = digits, np.arange(len(puzzles))  # of each cell in with_digit
+    given = digits > 0
+    colour = scramble(1 + given.astype(np.uint64))
     for _ in range(8):
         in_unit = colour[cells_of].sum(axis=0) + kind[:, None]
         around = scramble(in_unit)[units_of].sum(axis=0)
-        with_digit = []
-        for digit in range(side + 1):
-            same = digits == digit
-            with_digit.append((colour * same).sum(axis=0))
-        with_digit = scramble(np.stack(with_digit))
-        alike = np.take_along_axis(with_digit, digits, axis=0)
+        with_digit = np.zeros((side + 1, len(puzzles)), np.uint64)
+        np.add.at(with_digit, place, colour)
+        alike = scramble(with_digit)[place]
         colour = scramble(3 * colour + around + 5 * alike)
     return colour.sum(axis=0)

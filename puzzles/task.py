@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from puzzles.boards import BLUE, DARK, GREY, VERMILLION, draw_boards, show_board
+from puzzles.boards import BLUE, DARK, VERMILLION, draw_boards, show_board
 from puzzles.errors import UserError
 from puzzles.files import read_splits
 from puzzles.split import hash_rows, transform
@@ -88,19 +88,16 @@ class Task:
     @functools.cached_property
     def views(self):
         """Different symmetries, or all there are, first the puzzle as it is: cell (K, S) and token (K, V)."""
-        cells, tokens = Task.symmetries(self, 1, None)
-        more_cells, more_tokens = self.symmetries(1000, np.random.default_rng(0))
-        cells = np.concatenate([cells, more_cells])
-        tokens = np.concatenate([tokens, more_tokens])
-        _, first = np.unique(np.hstack([cells, tokens]), axis=0, return_index=True)
-        first.sort()
-        return cells[first], tokens[first]
+        same = np.hstack(Task.symmetries(self, 1, None))
+        others = np.hstack(self.symmetries(1000, np.random.default_rng(0)))
+        views = np.concatenate([same, others])
+        _, first = np.unique(views, axis=0, return_index=True)
+        cells, tokens = np.split(views[np.sort(first)], [self.seq_len], axis=1)
+        return cells, tokens.astype(np.uint8)
 
     def view(self, k, n):
         """The k-th way to look at a puzzle, for n of them: --votes takes one after the other."""
-        cells, tokens = self.views
-        same = [k % len(cells)] * n
-        return cells[same], tokens[same]
+        return [np.tile(view[k % len(view)], (n, 1)) for view in self.views]
 
     @functools.lru_cache(maxsize=2)
     def epoch_order(self, split, epoch, seed):
@@ -151,18 +148,18 @@ class Task:
     # ---- text
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
-        token_of = {symbol: token for token, symbol in enumerate(self.symbols)}
-        for alias, symbol in self.aliases.items():
-            token_of[alias] = token_of[symbol]
-        rows = np.zeros((len(texts), self.seq_len), np.uint8)
-        for row, text in zip(rows, texts):
-            text = "".join(each for each in text if each in self.symbols or not each.isspace())
+        rows = []
+        for text in texts:
+            text = text.translate(str.maketrans(self.aliases))
+            text = [each for each in text if each in self.symbols or not each.isspace()]
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
-            row[:] = [token_of.get(each, 0) for each in text]
-            if not row.all():
-                raise UserError(f"{text[row.argmin()]!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
-        return rows
+            row = [self.symbols.find(each) for each in text]
+            if min(row) < 1:
+                wrong = text[np.argmin(row)]
+                raise UserError(f"{wrong!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")
+            rows.append(row)
+        return np.array(rows, np.uint8)
 
     def decode(self, tokens):
         """Tokens (n, S) -> list of n texts."""
@@ -175,20 +172,25 @@ class Task:
 
     def draw(self, ax, inputs, answer=None, label=None):
         """Draw one puzzle (S,) on a matplotlib axis: givens bold, the answer blue, errors vermillion."""
-        rows, columns = self.grid
         answer = inputs if answer is None else answer
         wrong = self.wrong_cells(inputs, answer, label)
         for cell, symbol in enumerate(self.decode([answer])[0]):
-            row, column = divmod(cell, columns)
+            row, column = divmod(cell, self.grid[1])
             given = inputs[cell] == answer[cell]
             colour = DARK if given else BLUE
             if wrong[cell]:
                 colour = VERMILLION
-            ax.text(column, row, symbol.strip("_."), color=colour, weight="bold" if given else "normal",
-                    ha="center", va="center_baseline", fontsize=110 / max(rows, columns))
-        ax.hlines(np.arange(rows + 1) - 0.5, -0.5, columns - 0.5, color=GREY, lw=0.6)
-        ax.vlines(np.arange(columns + 1) - 0.5, -0.5, rows - 0.5, color=GREY, lw=0.6)
-        show_board(ax, rows, columns)
+            ax.text(
+                column,
+                row,
+                symbol.strip("_."),
+                color=colour,
+                weight="bold" if given else "normal",
+                fontsize=110 / max(self.grid),
+                ha="center",
+                va="center_baseline",
+            )
+        show_board(ax, *self.grid)
 
     def draw_examples(self, split):
         """The puzzles of a split with their solutions -> figure."""
@@ -210,15 +212,13 @@ def returned(task, method, array, shape, limit):
 def convert(what, value, kind):
     """An option's value, perhaps text from the command line, as int, bool or str."""
     try:
-        return {"true": True, "false": False}[str(value).lower()] if kind is bool else kind(value)
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        return kind(value)
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{what}: {value!r} is not of type {kind.__name__}") from None
 
 
-def explain(reasons, n):
+def explain(reasons):
     """{reason: (n,) bool} -> list of n: the first reason that holds for this row, or None."""
-    problems = [None] * n
-    for reason, rows in reversed(reasons.items()):
-        for row in np.flatnonzero(rows):
-            problems[row] = reason
-    return problems
+    return np.select([*reasons.values()], [*reasons], None).tolist()

@@ -18,7 +18,7 @@ from training.checkpoints import VERSION, make_model
 from training.options import Options
 
 GIVEN = "1..4.3..2..3.4.2"
-STEPS = {"inputs", "label", "boards", "confidence", "answer", "segment", "wrong"}
+STEPS = {"inputs", "label", "boards", "confidence", "answer", "result"}
 STRIP = '''
 """Sort a strip of letters: 1 row, 8 columns."""
 import numpy as np
@@ -70,10 +70,10 @@ def folder(tmp_path_factory):
     "command, options, keys",
     [
         ("convergence", "--puzzles 4", {"models"}),
-        ("participation-ratio", "--puzzles 6", {"puzzles", "counts", "trained", "untrained"}),
+        ("participation-ratio", "--puzzles 6", {"puzzles", "counts", "models"}),
         ("steps", f"--puzzle {GIVEN}", STEPS),
         ("steps", "--index 3 --max-segments 1", STEPS),
-        ("halting", "", {"puzzles", "M_max", "difficulty", "M", "act", "fixed"}),
+        ("halting", "", {"M_max", "difficulty", "act", "fixed"}),
     ],
 )
 def test_commands(folder, tmp_path, command, options, keys):
@@ -118,8 +118,10 @@ def test_a_task_of_ones_own_is_run_when_it_is_named(folder, tmp_path, capsys):
         ("halting --checkpoint no.pt", "no checkpoint at no.pt"),
         ("halting --checkpoint hrm.pt --puzzles x", "argument --puzzles: invalid int value: 'x'"),
         ("halting --checkpoint hrm.pt --task maze", "task maze does not fit hrm.pt"),
-        ("convergence --checkpoint hrm.pt maze.pt", "maze.pt solves other puzzles than hrm.pt"),
+        ("convergence --checkpoint hrm.pt maze.pt", "maze.pt was trained for another task than hrm.pt"),
         ("steps --checkpoint hrm.pt --puzzle 123", "3 characters, not 16"),
+        ("steps --checkpoint hrm.pt --max-segments 0", "--max-segments is 0; it must be from 1"),
+        ("participation-ratio --checkpoint transformer.pt", "only one state"),
         ("steps --checkpoint hrm.pt --index 99", "--index 99: there are only 30 test puzzles"),
         (f"steps --checkpoint hrm.pt --puzzle {GIVEN} --out hrm.pt", "cannot write"),
     ],
@@ -132,6 +134,6 @@ def test_bad_commands(folder, capsys, arguments, message):
 
 def test_numbers_as_json(tmp_path):
     sheet, _ = figure(1, 1, 2, 2)
-    analyze.save(tmp_path / "x", {"list": [1 / 3, float("nan")], "array": np.arange(2)}, sheet)
+    analyze.save(tmp_path / "x", {"list": [1 / 3, np.float32(0.5)], "array": np.arange(2)}, sheet)
     saved = json.loads((tmp_path / "x.json").read_text())
-    assert saved == {"list": [0.33333, None], "array": [0, 1]}
+    assert saved == {"list": [1 / 3, 0.5], "array": [0, 1]}

@@ -119,7 +119,7 @@ def test_a_batch_is_varied_and_becomes_tensors():
 @pytest.mark.parametrize(
     "options, status, said",
     [
-        ("--seed 3", 0, "2 maze puzzles of 5 x 5 with their solutions: two.png"),
+        ("--seed 3", 0, "2 maze puzzles of size 5 with their solutions: two.png"),
         ("--task echo", 0, "2 echo puzzles"),
         ("--show 0", 2, "--show 0"),
         ("--task-options kind", 2, "'kind'"),

@@ -142,6 +142,33 @@ def unseen(path, task, split):
     return split[new]
 
 
+def load_models(paths, task_name, task_options, asked, **sizes):
+    """Checkpoints of one task, each as `load_model` reads it -> models, task, and the Options of the first
+    run with those that are `asked` for (None: not asked)."""
+    loaded = [load_model(path, task_name, task_options, **sizes) for path in paths]
+    models, tasks, trained = zip(*loaded)
+    task = tasks[0]
+    for path, other in zip(paths, tasks):
+        if (other.name, other.options) != (task.name, task.options):
+            raise UserError(f"{path} was trained for another task than {paths[0]}; "
+                            f"only checkpoints of one task go together")
+    saved = {name: value for name, value in trained[0].items() if name not in RUNTIME}
+    given = {name: value for name, value in asked.items() if value is not None}
+    options = build(Options, **{**saved, **given})
+    if "data" in given and "test_size" not in given:
+        options.test_size = None
+    return models, task, options
+
+
+def held_out(paths, task, options):
+    """The test puzzles of these Options on which no model in these checkpoints was trained."""
+    split = kept_test(paths[0], task, split_options(options))
+    if not task.votes_over_variants:
+        for path in paths:
+            split = unseen(path, task, split)
+    return split
+
+
 def to_resume(given):
     """What --resume goes on with: its folder, its checkpoint, options and task."""
     folder = Path(given["resume"])

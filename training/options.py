@@ -84,7 +84,7 @@ PRESETS = {
             "puzzle_lr": 1.5e-3, "ema": 0.995, "eval_every": 300, "train_size": 10_000, "batch_size": 16,
             "steps": 3600,
         },
-        "maze": {"size": 9, "train_size": 20_000, "exploration": 0.5},
+        "maze": {"size": 9, "train_size": 20_000, "exploration": 0.5, "hints": 0.1},
         "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "confidence": 0.98,
                    "eval_every": 500, "steps": 6000},
         "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,

@@ -46,10 +46,18 @@ class Run:
 
     def weights(self):
         """What evaluation needs."""
-        return {"version": VERSION, "averaged": self.averaged.state_dict(), "step": self.step,
-                "options": asdict(self.options), "config": asdict(self.config), "task": self.task,
-                "puzzles": self.puzzles, "fingerprints": self.fingerprints, "identity": self.identity,
-                "test": self.test}
+        return {
+            "version": VERSION,
+            "averaged": self.averaged.state_dict(),
+            "step": self.step,
+            "options": asdict(self.options),
+            "config": asdict(self.config),
+            "task": self.task,
+            "puzzles": self.puzzles,
+            "fingerprints": self.fingerprints,
+            "identity": self.identity,
+            "test": self.test,
+        }
 
     def check_finite(self):
         """Weights that are not finite are worth nothing, and must not take the place of others."""
@@ -63,10 +71,17 @@ class Run:
         slots = {}
         for name in vars(self.slots[0]):
             slots[name] = self.processes.gather(torch.cat([getattr(part, name) for part in self.slots]))
-        return {**self.weights(), "model": self.model.state_dict(), "slots": slots,
-                "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
-                "evaluated": self.evaluated, "best": self.best, "seconds": self.seconds, "sums": self.sums,
-                "summed_from": self.summed_from}
+        return {
+            **self.weights(),
+            "model": self.model.state_dict(),
+            "slots": slots,
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
+            "evaluated": self.evaluated,
+            "best": self.best,
+            "seconds": self.seconds,
+            "sums": self.sums,
+            "summed_from": self.summed_from,
+        }
 
     def restore(self, checkpoint):
         self.model.load_state_dict(checkpoint["model"])

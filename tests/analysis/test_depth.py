@@ -22,7 +22,7 @@ def test_the_runs_become_a_figure(tmp_path):
         layers["hrm"] = updates * L + config.H_cycles * H
         computed[options.out] = layers[options.model] * config.M_max
         Path(options.out).mkdir()
-        found = {"n": 100, "exact": config.hidden_size / 256}
+        found = {"n": 100, "valid": config.hidden_size / 256}
         Path(options.out, "eval.json").write_text(json.dumps(found))
         return 0
 

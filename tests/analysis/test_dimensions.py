@@ -27,12 +27,10 @@ def test_participation_ratios_of_a_model_that_is_its_own_untrained_twin(make, mo
     inputs = torch.randint(1, 5, (12, 6), generator=torch.Generator().manual_seed(0))
     ids = torch.zeros(12, dtype=torch.long)
     numbers = dimensions.participation_ratios(make(), inputs, ids, untrained=1)
-    assert numbers["counts"] == [5, 10, 12]
+    assert numbers["counts"] == [5, 10]
+    twins = numbers["models"]
     for reading in READINGS:
-        for name, result in numbers["trained"][reading].items():
-            twin = numbers["untrained"][reading][name]
-            assert result["value"] == pytest.approx(twin["value"], rel=1e-9)
-            assert result["value"] == pytest.approx(result["by_count"][-1], rel=1e-9)
-    alone = dimensions.participation_ratios(make("recurrent"), inputs, ids)
-    assert alone["trained"]["steps"].keys() == {"z_H"}
-    assert dimensions.plot_participation_ratios(alone).axes
+        for name, result in twins["trained"][reading].items():
+            assert result["value"] == pytest.approx(twins["untrained 1"][reading][name]["value"], rel=1e-9)
+            assert result["error"] > 0 and len(result["by_count"]) == 2
+    assert len(dimensions.plot_participation_ratios(numbers).axes) == 2

@@ -15,15 +15,16 @@ def test_halting_says_what_solve_does(puzzles):
     # "Right" is what always two segments answer, so that some answers are right and some are not.
     split.labels = solve(model, inputs, max_segments=2, confidence=1).predictions.numpy().astype(np.uint8)
     numbers = halting.halting(model, task, split, 12, confidence=0.8)
-    assert numbers["M"] == [1, 2, 4, 8]
-    assert numbers["fixed"]["segments"] == numbers["M"]
-    assert numbers["fixed"]["exact"][1] == 1
+    for which in ("act", "fixed"):
+        assert [result["M"] for result in numbers[which]] == [1, 2, 4, 8]
+    assert [result["segments"] for result in numbers["fixed"]] == [1, 2, 4, 8]
+    assert numbers["fixed"][1]["valid"] == 1
     solution = solve(model, inputs, max_segments=2, confidence=0.8)
-    assert numbers["act"]["segments"][1] == pytest.approx(solution.segments.float().mean().item())
+    assert numbers["act"][1]["segments"] == pytest.approx(solution.segments.float().mean().item())
     right = (solution.predictions.numpy() == split.labels).all(1)
-    assert numbers["act"]["exact"][1] == pytest.approx(right.mean())
+    assert numbers["act"][1]["valid"] == pytest.approx(right.mean())
     groups = numbers["difficulty"]
-    assert sum(group["puzzles"] for group in groups) == len(split)
+    assert sum(group["n"] for group in groups) == len(split)
     assert all(1 <= group["segments"] <= 3 for group in groups)
     assert len(halting.plot_halting(numbers).axes) == 3
 

@@ -41,7 +41,7 @@ def test_record_and_residuals_against_a_plain_loop(make, inputs, name):
     start = model.initial_state(2)[1]
     torch.testing.assert_close(moved[0], (z_L[0] - start).norm(dim=-1).mean(-1))
     torch.testing.assert_close(moved[7], (z_L[7] - z_L[6]).norm(dim=-1).mean(-1))
-    assert "update" not in vars(model)  # nobody watches any longer
+    assert not model.H._forward_hooks  # nobody watches any longer
 
 
 @pytest.mark.parametrize("name, updates", [("recurrent", 18), ("transformer", 5), ("prenorm", 5)])
@@ -72,8 +72,6 @@ def test_pca_against_numpy():
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(np.abs(projection), np.abs(centred @ directions[:3].T), atol=1e-9)
     np.testing.assert_allclose(explained, (singular**2 / (singular**2).sum())[:3], atol=1e-12)
-    again, _ = pca(-X, k=3)  # a fixed sign: mirrored data give the mirrored picture
-    np.testing.assert_allclose(again, -projection, atol=1e-9)
 
 
 def test_readings_say_what_their_rows_are(make, inputs):
