@@ -23,7 +23,7 @@ from hrm import IGNORE
 from puzzles.boards import save_figure
 from puzzles.errors import UserError, exit_status
 from puzzles.files import board_size, write
-from puzzles.split import Split, transform, undo  # noqa: F401 - the last two for those who vote
+from puzzles.split import Split
 from puzzles.task import Task, returned
 
 BUILT_IN = {

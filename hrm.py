@@ -15,7 +15,7 @@ reproduces number for number (tests/test_reference.py). Where the paper differs,
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 import torch.nn as nn
@@ -31,7 +31,17 @@ def setting(default, help, low=1, high=1e12, choices=None):
     return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
-POSITIONS = "rope", "learned", "rope2d", "rope2d+learned"  # the 2-D ones are ours, for small models
+def check(settings):
+    """ValueError if one of these settings has a value that it does not take."""
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        if value is None or not f.metadata:
+            continue
+        low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
+        if choices and value not in choices:
+            raise ValueError(f"{f.name} is {value!r}; choose from {', '.join(choices)}")
+        if f.type in (int, float) and not low <= value <= high:
+            raise ValueError(f"{f.name.replace('_', '-')} is {value}; it must be from {low} to {high:g}")
 
 
 @dataclass
@@ -47,7 +57,8 @@ class HRMConfig:
     L_cycles: int = setting(2, "T: L-updates for each H-update")
     expansion: float = 4.0  # of the SwiGLU, see `swiglu_size`
     inner_multiple: int = 256  # the SwiGLU's inner width is rounded up to a multiple of this
-    positions: str = setting("rope", "how a token knows its place: see `rope_tables`", choices=POSITIONS)
+    positions: str = setting("rope", "how a token knows its place: see `rope_tables`",
+                             choices=("rope", "learned", "rope2d", "rope2d+learned"))
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
     num_puzzles: int = 1  # rows of the puzzle embedding table
@@ -60,6 +71,7 @@ class HRMConfig:
     dtype: str = setting("bfloat16", "of activations", choices=("float32", "bfloat16", "float64"))
 
     def __post_init__(self):
+        check(self)
         if self.hidden_size % (4 * self.num_heads):
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of 4 times num_heads "
                              f"{self.num_heads}, which rotary positions need")
@@ -123,9 +135,7 @@ def rope_tables(config):
         row = F.pad(cell // side + 1, (P, 0))  # (P+S,)
         column = F.pad(cell % side + 1, (P, 0))
         frequency = config.rope_base ** -(torch.arange(0, pairs, 2) / pairs)
-        by_row = row[:, None] * frequency  # (P+S, head_size/4)
-        by_column = column[:, None] * frequency
-        angles = torch.cat([by_row, by_column], dim=-1)
+        angles = torch.cat([row[:, None] * frequency, column[:, None] * frequency], dim=-1)
     else:
         frequency = config.rope_base ** -(torch.arange(pairs) / pairs)
         turns = 0 if config.positions == "learned" else 1
@@ -152,9 +162,7 @@ class Attention(nn.Module):
 
     def forward(self, x, rope):
         q, k, v = rearrange(self.qkv(x), "b s (three h d) -> three b h s d", three=3, h=self.num_heads)
-        q = rotate(q, rope)  # (B, h, P+S, d)
-        k = rotate(k, rope)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = F.scaled_dot_product_attention(rotate(q, rope), rotate(k, rope), v)  # (B, h, P+S, d)
         return self.out(rearrange(mixed, "b h s d -> b s (h d)"))
 
 
@@ -211,8 +219,7 @@ class HRM(nn.Module):
         if "learned" in config.positions:
             self.positions = nn.Embedding(config.puzzle_positions + config.seq_len, D)
             trunc_normal_(self.positions.weight, std=D**-0.5)
-        # A buffer: of a million rows, a gradient would not fit. `act_step` hands out the gathered rows as
-        # leaves, and sign-SGD (training/optimisers.py) updates just those.
+        # A buffer: of a million rows a gradient would not fit, and sign-SGD updates those of a batch alone.
         self.register_buffer("puzzle_emb", torch.zeros(config.num_puzzles, config.puzzle_emb_ndim))
         self.H = ReasoningModule(config, config.H_layers)
         self.L = ReasoningModule(config, config.L_layers)
@@ -231,9 +238,7 @@ class HRM(nn.Module):
         """z⁰ = (z_H⁰, z_L⁰), each (B, P+S, D)."""
         dtype = getattr(torch, self.config.dtype)
         every = batch_size, len(self.cos), -1
-        z_H = self.H_init.to(dtype).expand(every)
-        z_L = self.L_init.to(dtype).expand(every)
-        return z_H, z_L
+        return self.H_init.to(dtype).expand(every), self.L_init.to(dtype).expand(every)
 
     def puzzle_vectors(self, puzzle_ids):
         """Rows (B, puzzle_emb_ndim) of the puzzle embedding table."""
@@ -244,14 +249,12 @@ class HRM(nn.Module):
         P = self.config.puzzle_positions
         D = self.config.hidden_size
         dtype = getattr(torch, self.config.dtype)
-        missing = P * D - puzzle_vectors.shape[-1]
-        padded = F.pad(puzzle_vectors.to(dtype), (0, missing))
+        padded = F.pad(puzzle_vectors.to(dtype), (0, P * D - puzzle_vectors.shape[-1]))
         puzzle = rearrange(padded, "b (p d) -> b p d", d=D)
         cells = self.tokens(inputs).to(dtype)
         x = torch.cat([puzzle, cells], dim=1)
         if "learned" in self.config.positions:
-            places = self.positions.weight.to(dtype)
-            x = (x + places) / math.sqrt(2)  # keeps the variance of one embedding
+            x = (x + self.positions.weight.to(dtype)) / math.sqrt(2)  # keeps the variance of one embedding
         return math.sqrt(D) * x
 
     def update(self, i, z_H, z_L, x, rope):
@@ -301,21 +304,18 @@ def stablemax_cross_entropy(logits, labels):
     """−log p(label) per token (B, S), with s(x) in place of exp(x): x+1 for x ≥ 0, 1/(1−x) for x < 0.
     Published for small data (Prieto et al. 2025), in float64: it grows linearly and does not saturate."""
     x = logits.double()
-    below = 1 / (1 - x.clamp(max=0))
-    s = torch.where(x < 0, below, x + 1)
+    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
     labelled = labels != IGNORE
     known = labels.where(labelled, 0)  # (B, S)
-    of_label = s.gather(-1, known[:, :, None])[:, :, 0]
-    p = of_label / s.sum(-1)
+    p = s.gather(-1, known[:, :, None])[:, :, 0] / s.sum(-1)
     return -p.log() * labelled
 
 
-METRICS = "exact", "cell", "segments", "q_halt_accuracy"
+METRICS = "exact", "cell", "segments", "q_halt_accuracy"  # the last: does q_halt > 0 tell right from wrong?
 
 
 def measure(predictions, labels, segments, q_halt):
-    """What is counted of each puzzle, in training as in evaluation: the METRICS, (4, B) float32. Is every
-    labelled cell right, how many are, after how many segments; does q_halt > 0 tell right from wrong?"""
+    """What is counted of each puzzle, in training as in evaluation: the METRICS, (4, B) float32."""
     labelled = labels != IGNORE
     right = ((predictions == labels) & labelled).sum(-1)
     exact = right == labelled.sum(-1)

@@ -260,7 +260,7 @@ def report(models, task, split, out, processes, path, options):
         arc_vote = importlib.import_module("extras.arc_vote")
         return arc_vote.report(models, task, split, out, processes, path, progress, **asked)
     vote = importlib.import_module("extras.vote")
-    asked["votes"] = vote.check_votes(task, models, options.votes)
+    asked["votes"] = vote.check_votes(task, options.votes)
     asked["max_segments"] = options.max_segments or models[0].config.M_max
     found = []
     how = {"processes": processes, "progress": progress, "found": found}

@@ -11,10 +11,9 @@ easier puzzles in training.
 import numpy as np
 import torch
 
-from data import transform, undo
 from hrm import Solution, solve
 from puzzles.errors import UserError
-from puzzles.split import hash_rows
+from puzzles.split import hash_rows, transform, undo
 
 
 def vote(models, task, inputs, puzzle_ids, votes=1, max_segments=None, confidence=0.5):
@@ -65,7 +64,7 @@ def best_of(answers, q_halt, valid):
     return (made * score).argmax(axis=0)
 
 
-def check_votes(task, models, votes):
+def check_votes(task, votes):
     """How many answers each of the models gives; `votes`: what was asked for, or None. UserError if they
     could not differ."""
     if votes in (None, 1):

@@ -124,10 +124,21 @@ def test_bfloat16_is_the_same_but_for_rounding():
     assert difference(rounded, compute(model)) < allowed
 
 
-@pytest.mark.parametrize("name, value", [("num_heads", 3), ("seq_len", 10)])
-def test_impossible_configurations_are_refused(name, value):
-    with pytest.raises(ValueError, match=str(value)):
-        tiny(**{"positions": "rope2d", name: value})
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(num_heads=3),
+        dict(positions="polar"),
+        dict(hidden_size=0),
+        dict(M_max=0),
+        dict(positions="rope2d", seq_len=10),
+        dict(exploration=1.5),
+        dict(dtype="int8"),
+    ],
+)
+def test_impossible_configurations_are_refused(wrong):
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        tiny(**wrong)
 
 
 # ----------------------------------------------------------------------------------------- one-step gradient

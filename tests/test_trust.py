@@ -3,8 +3,10 @@ what they seem; mistakes that must show where they happened (docs/rely.md)."""
 
 import io
 import itertools
+import os
 import shutil
 import signal
+import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from puzzles.errors import exit_status
 from tests.runs import TINY, assert_same_run, how_to_go_on, in_processes, load, refusal
 from training.run import lock
 
+ROOT = Path(__file__).resolve().parents[1]
 RUN = Path("run")
 
 
@@ -230,3 +233,30 @@ def test_letters_that_the_terminal_lacks(monkeypatch):
     assert exit_status(print, "σ") == 0
     terminal.flush()
     assert terminal.buffer.getvalue() == b"?\n"
+
+
+PROGRAM = """
+import sys, tqdm
+from puzzles.errors import Shown
+sys.stdout, sys.stderr = Shown(sys.stdout), Shown(sys.stderr)
+for each in range(3):
+    print("a σ \\udcff b", flush=True)
+    print("σ", file=sys.stderr)
+[*tqdm.tqdm(range(3))]
+open("done", "w")
+"""
+
+
+def shell(command, folder):
+    """PROGRAM in a shell: status and what it still printed."""
+    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True)
+    return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+
+
+@pytest.mark.parametrize("where", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "| true"])
+def test_a_stream_that_is_closed_or_full_ends_nothing(tmp_path, where):
+    status, output = shell(f"set -o pipefail; {sys.executable} program.py {where}", tmp_path)
+    assert status == 0 and "Traceback" not in output and "Exception" not in output, output
+    assert (tmp_path / "done").exists()

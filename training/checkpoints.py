@@ -20,7 +20,6 @@ from puzzles.split import Split
 from training.options import RUNTIME, Options, build
 from training.processes import choose_device
 
-
 VERSION = 1  # of what `Run.weights` writes (training/run.py)
 
 
@@ -52,7 +51,11 @@ def read_checkpoint(path):
 
 def read_ours(path):
     """The dict in one of our checkpoints."""
-    content = read_checkpoint(path)
+    return check_version(read_checkpoint(path), path)
+
+
+def check_version(content, path):
+    """The content of a file, if this version wrote it."""
     if content.get("version") != VERSION:
         raise UserError(f"{path} is no checkpoint of this project, or of another version of it")
     return content
@@ -94,7 +97,7 @@ def load_model(path, task_name=None, task_options={}, **sizes):
             raise UserError(f"{path}: {error}") from None
         options = {}
     else:
-        content = read_ours(path)
+        check_version(content, path)
         task = task_of(content["task"], task_name)
         options = content["options"]
         config = {**content["config"], "dtype": sizes.pop("dtype", content["config"]["dtype"])}
@@ -176,8 +179,10 @@ def to_resume(given):
     checkpoint = read_ours(folder)
     if "slots" not in checkpoint:
         raise UserError(f"{folder} is no last.pt of a run and cannot be resumed; pass the run's folder")
+    if Path(given.get("out", out)) != out:
+        raise UserError(f"--out {given['out']} is not where the run is; leave it out")
     for name, value in given.items():
-        if name in RUNTIME or name == "data":  # it may have moved; what is in it is compared later
+        if name == "data" or name in RUNTIME and name != "init":  # data may have moved; it is compared later
             checkpoint["options"][name] = value
         elif name != "task":
             raise UserError(f"--{name.replace('_', '-')} {value}: the run in {folder} knows its own; "

@@ -20,7 +20,7 @@ SHOWN = {"token_loss": "loss", "exact": "solved", "val_exact": "val"}  # in the 
 
 class Log:
     """Progress bar and metrics.csv of a Run (train.py), whose sums of figures stay on its device until
-    `read` is called: to read a figure makes the CPU wait for the GPU."""
+    `write_row` is called: to read a figure makes the CPU wait for the GPU."""
 
     def __init__(self, run, out, stop):
         self.run = run

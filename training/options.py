@@ -7,7 +7,7 @@ the machine at hand; what is given on the command line comes last.
 import argparse
 from dataclasses import dataclass, fields
 
-from hrm import HRMConfig, setting
+from hrm import HRMConfig, check, setting
 from puzzles.errors import UserError
 from training.processes import choose_device
 
@@ -55,6 +55,9 @@ class Options:
     compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 1000 steps on)")
     accumulate: int = setting(1, "micro-batches per step, to save memory; the result is the same")
     quiet: bool = setting(False, "no progress bar and no boards: one line for each evaluation")
+
+    def __post_init__(self):
+        check(self)
 
 
 OPTIONS = {f.name: f for f in fields(Options)}
@@ -113,16 +116,7 @@ def with_preset(given):
 
 
 def build(make, **settings):
-    """make(**settings), Options or an HRMConfig, if they are values that they take and fit together."""
-    for f in fields(make):
-        value = settings.get(f.name)
-        if value is None or not f.metadata:
-            continue
-        name = "--" + f.name.replace("_", "-")
-        low = f.metadata["low"]
-        high = f.metadata["high"]
-        if f.type in (int, float) and not low <= value <= high:
-            raise UserError(f"{name} is {value}; it must be from {low} to {high:g}")
+    """make(**settings), with a ValueError (a value not taken, sizes that do not fit) as a UserError."""
     try:
         return make(**settings)
     except ValueError as error:

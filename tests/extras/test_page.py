@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from data import transform, undo
+from puzzles.split import transform, undo
 from extras import page
 from extras.vote import best_of
 from hrm import HRM, HRMConfig, solve

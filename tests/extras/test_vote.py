@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import train
-from data import load_splits, load_task, transform, undo
+from data import load_splits, load_task
+from puzzles.split import transform, undo
 from extras import vote as voting
 from extras.vote import best_of, check_votes, vote
 from hrm import HRM, HRMConfig, Solution, solve
@@ -143,7 +144,7 @@ def test_eval_with_votes_and_an_ensemble(here, capsys):
 
 def test_no_more_votes_than_views(capsys):
     maze = load_task("maze", size=7)
-    assert [check_votes(maze, [], votes) for votes in (None, 1, 5, 100)] == [1, 1, 5, 8]
+    assert [check_votes(maze, votes) for votes in (None, 1, 5, 100)] == [1, 1, 5, 8]
     assert "8 different views" in capsys.readouterr().out
     with pytest.raises(UserError, match="plain has no symmetries for --votes"):
-        check_votes(type("Plain", (Task,), {"name": "plain"})(), [], 4)
+        check_votes(type("Plain", (Task,), {"name": "plain"})(), 4)
