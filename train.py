@@ -343,6 +343,8 @@ def begin(options, sizes, task, processes):
     if options.batch_size % parts:
         raise UserError(f"--batch-size {options.batch_size} is no multiple of {parts}, the number of "
                         f"processes times --accumulate")
+    if options.hints and task.votes_over_variants:
+        raise UserError(f"--hints {options.hints}: an input of {task.name} has not the shape of its output")
     sizes = {**sizes, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
     build(HRMConfig, **sizes)  # refused before the puzzles are made
     wanted = split_options(options)
