@@ -120,7 +120,7 @@ def test_a_task_of_ones_own_is_run_when_it_is_named(folder, tmp_path, capsys):
         ("halting --checkpoint hrm.pt --task maze", "task maze does not fit hrm.pt"),
         ("convergence --checkpoint hrm.pt maze.pt", "maze.pt was trained for another task than hrm.pt"),
         ("steps --checkpoint hrm.pt --puzzle 123", "3 characters, not 16"),
-        ("steps --checkpoint hrm.pt --max-segments 0", "--max-segments is 0; it must be from 1"),
+        ("steps --checkpoint hrm.pt --max-segments 0", "max-segments is 0; it must be from 1"),
         ("participation-ratio --checkpoint transformer.pt", "only one state"),
         ("steps --checkpoint hrm.pt --index 99", "--index 99: there are only 30 test puzzles"),
         (f"steps --checkpoint hrm.pt --puzzle {GIVEN} --out hrm.pt", "cannot write"),
