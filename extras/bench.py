@@ -2,13 +2,18 @@
 
     python extras/bench.py               # a training step of the preset
     python extras/bench.py --compare     # in turns with the same step, not compiled
+    python extras/bench.py --to 0.98     # whole runs, seeds 0 to 4: the leaderboard in docs/speed.md
 
 All options of train.py work here too. A step is measured by the large matrix product, as nearly all of a
 Transformer's work is in products: FLOPs of the step / (time × the product's FLOPs per second). Ratios are
 taken within a round (product, step, other step), then their median, so that other programs disturb little.
 """
 
+import json
+import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +63,39 @@ def prepare(given, compiled):
     return run, lambda: train.train_step(run, micro_batches), options.accumulate * counter.get_total_flops()
 
 
+def race(target, seed, words):
+    """Train with this seed and print how long it took, from the command on, until the target, a share of the
+    validation puzzles, was solved, and until the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        command = [sys.executable, "-u", train.__file__, "-q", *words, "--seed", str(seed), "--out", str(out)]
+        start = timer()
+        reached = "never"
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                solved = re.search("solves (.*) of .* validation", line)
+                if solved and float(solved[1]) >= target and reached == "never":
+                    reached = f"{timer() - start:.0f} s"
+        if process.returncode:
+            sys.exit(process.returncode)
+        seconds = timer() - start
+        result = json.loads((out / "eval.json").read_text())
+    print(f"seed {seed}: {target} of the validation puzzles: {reached}; whole run {seconds:.0f} s, "
+          f"{result['exact']:.3f} of the test puzzles", flush=True)
+
+
 def main(argv=None):
     parser = Parser("extras/bench.py", __doc__)
+    parser.add_argument("--to", type=float, help="train until the end, and say when this share was solved")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="of --to [0 to 4]")
     parser.add_argument("--rounds", type=int, default=30, help="median of so many [30]")
     parser.add_argument("--compare", action="store_true", help="also the same step not compiled, in turns")
     ours, others = parser.parse_known_args(argv)
     given = parse(others, "", "extras/bench.py")
+    if ours.to:
+        for seed in ours.seeds:
+            race(ours.to, seed, others)
+        return
     run, step, flops = prepare(given, compiled=given.get("compile", True))
     n = 8192 if run.processes.device.type == "cuda" else 2048
     matrix = torch.randn_like(run.slots[0].z_H.new_empty(n, n))

@@ -8,6 +8,7 @@ import torch
 from hrm import ReasoningModule
 
 MUON_LR = 4 / 3  # Muon's learning rate, in units of Adam-atan2's
+COOL_DOWN = 0.6  # of a run
 
 
 class AdamAtan2(torch.optim.Optimizer):
@@ -128,12 +129,12 @@ def average_(averaged, model, decay, step):
 
 
 def lr_scale(step, options):
-    """Learning rate at this step (from 0), as a share of its peak: linear warm-up, then flat or a cosine."""
+    """Learning rate at this step (from 0), as a share of its peak: a linear warm-up, a flat part, and over
+    the last COOL_DOWN of the run linearly down to lr_end."""
     warm = min(1.0, (step + 1) / max(1, options.warmup))
-    after = max(0, step - options.warmup)
-    progress = min(1.0, after / max(1, options.steps - options.warmup))
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return warm * (options.lr_end + (1 - options.lr_end) * cosine)
+    left = 1 - step / options.steps
+    high = min(1.0, left / COOL_DOWN)
+    return warm * (options.lr_end + (1 - options.lr_end) * high)
 
 
 def M_max_at(step, options, M_max):

@@ -32,7 +32,8 @@ class Options:
     optimizer: str = setting("adam_atan2", "muon: Muon for the matrices of H and L, for short runs",
                              choices=("adam_atan2", "muon"))
     lr: float = setting(1e-4, "learning rate of Adam-atan2; Muon's is 4/3 of it", low=1e-12)
-    lr_end: float = setting(1.0, "last learning rate as a share of --lr, on a cosine (1: constant)", low=0)
+    lr_end: float = setting(1.0, "last learning rate, as a share of --lr: it falls over the last 3/5 of the run",
+                            low=0)
     warmup: int = setting(2000, "steps over which the learning rates rise from 0", low=0)
     weight_decay: float = setting(1.0, "decoupled weight decay, of weights and puzzle embedding", low=0)
     puzzle_lr: float = setting(1e-4, "learning rate of the puzzle embedding's sign-SGD", low=0)
@@ -52,7 +53,7 @@ class Options:
     eval: list = setting(None, "checkpoint to evaluate on the test puzzles, ours or published; several vote")
     max_segments: int = setting(None, "segments per puzzle in --eval (default: the model's M_max)")
     votes: int = setting(None, "answers to a puzzle, of which one is chosen (default: 1; ARC all)")
-    compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 1000 steps on)")
+    compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 4000 steps on)")
     accumulate: int = setting(1, "micro-batches per step, to save memory; the result is the same")
     quiet: bool = setting(False, "no progress bar and no boards: one line for each evaluation")
 
@@ -87,7 +88,9 @@ PRESETS = {
             "puzzle_lr": 1.5e-3, "ema": 0.995, "eval_every": 300, "train_size": 10_000, "batch_size": 16,
             "steps": 3600,
         },
-        "maze": {"size": 9, "train_size": 20_000, "exploration": 0.5, "hints": 0.1},
+        "maze": {"size": 9, "train_size": 20_000, "val_size": 300, "hidden_size": 48, "num_heads": 4,
+                 "exploration": 0.5, "hints": 0.2, "grow_M_max": 0.8, "confidence": 0.98, "lr": 2.5e-3,
+                 "lr_end": 0.0, "eval_every": 500, "steps": 3000},
         "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "confidence": 0.98,
                    "eval_every": 500, "steps": 6000},
         "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,

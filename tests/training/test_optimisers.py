@@ -103,9 +103,9 @@ def test_learning_rate_schedule():
     constant = Options(warmup=2000, steps=26_041)
     shares = [lr_scale(step, constant) for step in (0, 999, 1999, 26_040)]
     assert shares == [1 / 2000, 0.5, 1, 1]
-    cosine = Options(warmup=10, lr_end=0.1, steps=110)
-    shares = [lr_scale(step, cosine) for step in (4, 10, 60, 110)]
-    assert shares == pytest.approx([0.5, 1, 0.55, 0.1])
+    falling = Options(warmup=10, lr_end=0.1, steps=100)
+    shares = [lr_scale(step, falling) for step in (4, 9, 40, 70, 100)]
+    assert shares == pytest.approx([0.5, 1, 1, 0.55, 0.1])
     assert lr_scale(0, Options(warmup=0)) == 1
 
 
