@@ -43,20 +43,18 @@ EAGER_STEPS = 10  # of a run on a CPU, before torch.compile: its first figures c
 
 # ------------------------------------------------------------------------------------------------- training
 def offer(run, task, split, step):
-    """What this step offers to the slots -> for each micro-batch (inputs, labels, puzzle_ids, M_min). A batch
-    is drawn whole and then cut, so that processes and micro-batches together see the same one however many
-    they are."""
+    """What this step offers to the slots -> for each micro-batch (inputs, labels, puzzle_ids, M_min). What is
+    random is drawn for the whole batch, so that processes and micro-batches together see the same one however
+    many they are; each process then makes its own part."""
     options = run.options
-    batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints)
+    mine = run.processes.mine(torch.arange(options.batch_size)).numpy()
+    batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints, mine)
     M_max = M_max_at(step, options, run.config.M_max)
     rng = np.random.default_rng([options.seed, step, 2])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-    parts = []
-    for whole in to_tensors(batch, run.processes.device, M_min):
-        mine = run.processes.mine(whole)
-        parts.append(mine.chunk(options.accumulate))
-    return list(zip(*parts))
+    tensors = to_tensors(batch, run.processes.device, M_min[mine])
+    return list(zip(*[tensor.chunk(options.accumulate) for tensor in tensors]))
 
 
 def offers(run, task, split):

@@ -116,11 +116,11 @@ class Arc1(Task):
     def epoch_order(self, split, epoch, seed):
         return plan_epoch(split, epoch, seed)[0]
 
-    def vary(self, split, rows, epochs, seed, rng):
+    def vary(self, split, rows, epochs, seed, rng, mine):
         """The pairs in their epoch's variant and place (`plan_epoch`). [≠] Where a batch ends within a
         puzzle, its other pairs open the next batch; the published code drops them."""
-        part = split[rows]
-        for i, (row, epoch) in enumerate(zip(rows, epochs)):
+        part = split[rows[mine]]
+        for i, (row, epoch) in enumerate(zip(rows[mine], epochs[mine])):
             _, variant, moved = plan_epoch(split, epoch, seed)
             puzzle, *pair = split.pairs[row]
             k = int(variant[row] * len(puzzle.variants))

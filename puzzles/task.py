@@ -104,16 +104,17 @@ class Task:
         """In which order an epoch offers the n rows of the split."""
         return np.random.default_rng([seed, epoch]).permutation(len(split))
 
-    def vary(self, split, rows, epochs, seed, rng):
+    def vary(self, split, rows, epochs, seed, rng, mine):
         """The training puzzles of a step -> Split: these rows (B,) of the split, each from its own epoch
-        (B,), and under a random symmetry, if the task `augments`."""
-        part = split[rows]
+        (B,), and under a random symmetry, if the task `augments`. Symmetries are drawn for all, and the
+        puzzles made that are `mine`: the same ones however many processes share them."""
+        part = split[rows[mine]]
         if self.augments:
             cell, token = self.symmetries(len(rows), rng)
-            cell = returned(self, "symmetries", cell, part.inputs.shape, self.seq_len)
+            cell = returned(self, "symmetries", cell, (len(rows), self.seq_len), self.seq_len)
             token = returned(self, "symmetries", token, (len(rows), self.vocab_size), self.vocab_size)
-            part.inputs = transform(part.inputs, cell, token)
-            part.labels = transform(part.labels, cell, token)
+            part.inputs = transform(part.inputs, cell[mine], token[mine])
+            part.labels = transform(part.labels, cell[mine], token[mine])
         return part
 
     # ---- what the rules say
