@@ -101,8 +101,7 @@ def train_step(run, micro_batches):
 def train(run, task, splits, out, log):
     """The loop, from run.step to the last one; False if it was asked to stop before."""
     micro_batches = offers(run, task, splits["train"])
-    on_gpu = run.processes.device.type == "cuda"
-    compile_at = run.step if on_gpu else max(run.step, EAGER_STEPS)
+    compile_at = first_compiled(run)
     try:
         while True:
             due = run.evaluation_is_due
@@ -134,6 +133,12 @@ def stopped(run, stop):
     if run.processes.world == 1:
         return stop.is_set()
     return run.step % LOG_EVERY == 0 and run.processes.any(stop.is_set())
+
+
+def first_compiled(run):
+    """The step before which a run is compiled: at once on a GPU, where eager steps need more memory."""
+    on_gpu = run.processes.device.type == "cuda"
+    return run.step if on_gpu else max(run.step, EAGER_STEPS)
 
 
 def wants_compiling(run):
@@ -307,6 +312,7 @@ def train_command(given, processes):
             raise UserError(f"the training puzzles are not those that {out} began with; "
                             f"restore --data {options.data}")
         run.restore(checkpoint)
+        del checkpoint  # gigabytes, for ARC
     elif options.init:
         run.initialise(options.init)
         for name in ("val", "test"):
@@ -346,7 +352,11 @@ def begin(options, sizes, task, processes):
     sizes = {**sizes, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
     build(HRMConfig, **sizes)  # refused before the puzzles are made
     wanted = split_options(options)
+    if processes.rank > 0:
+        processes.wait()  # until the first one has made the puzzles: it keeps them in a file
     splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+    if processes.rank == 0:
+        processes.wait()
     if not len(splits["train"]):
         raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
     sizes["num_puzzles"] = max(split.num_puzzles for split in splits.values())
