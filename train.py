@@ -354,9 +354,11 @@ def begin(options, sizes, task, processes):
     wanted = split_options(options)
     if processes.rank > 0:
         processes.wait()  # until the first one has made the puzzles: it keeps them in a file
-    splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
-    if processes.rank == 0:
-        processes.wait()
+    try:
+        splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+    finally:
+        if processes.rank == 0:
+            processes.wait()
     if not len(splits["train"]):
         raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
     sizes["num_puzzles"] = max(split.num_puzzles for split in splits.values())
