@@ -7,11 +7,9 @@ What a puzzle is stands in puzzles/: task.py (the class `Task`), and a file for 
 """
 
 import argparse
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import io
 import sys
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from tqdm import tqdm
 from hrm import IGNORE
 from puzzles.boards import save_figure
 from puzzles.errors import UserError, exit_status
-from puzzles.files import board_size, write
+from puzzles.files import board_size, kept
 from puzzles.split import Split
 from puzzles.task import Task, returned
 
@@ -99,7 +97,7 @@ def load_splits(
     a task with few puzzles, and TEST_SIZE. UserError if there are too few."""
     data = data or task.shipped
     if data:
-        return task.read(data, train_size, val_size, test_size, seed)
+        return task.read(data, train_size, val_size, test_size, seed, cache, progress)
 
     if test_size is None:
         test_size = TEST_SIZE
@@ -130,17 +128,10 @@ def cached(folder, task, n, seed, progress):
         files = [__file__, *map(inspect.getfile, type(task).__mro__[:-1])]  # without `object`
     except (OSError, TypeError):  # a class typed into a notebook has no file to compare
         folder = None
-    if folder is None:
-        return distinct_puzzles(task, n, seed, progress)
+        files = []
     code = [Path(file).read_text(encoding="utf-8") for file in files]
-    key = repr([task.options, n, seed, code])
-    path = Path(folder) / f"{task.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
-    if path.exists():
-        return np.load(path)
-    puzzles = distinct_puzzles(task, n, seed, progress)
-    content = io.BytesIO()  # into a file, np.save may write half of it and say nothing
-    np.save(content, puzzles)
-    write(path, lambda temporary: temporary.write_bytes(content.getvalue()))
+    key = [task.options, n, seed, code]
+    [puzzles] = kept(folder, task.name, key, lambda: [distinct_puzzles(task, n, seed, progress)])
     return puzzles
 
 
@@ -175,9 +166,10 @@ def make(task, n, rng):
 
 
 # ------------------------------------------------------------------------------------ from puzzles to batches
-def offer_batch(task, split, step, batch_size, seed, hints=0.0):
+def offer_batch(task, split, step, batch_size, seed, hints=0.0, mine=slice(None)):
     """The training puzzles that this step offers -> Split, a function of (seed, step) alone: one endless row
-    of shuffled epochs, cut into batches, each puzzle varied as the task does it.
+    of shuffled epochs, cut into batches, each puzzle varied as the task does it. `mine`: the rows of the
+    batch that are made (of several processes, each makes its own).
 
     In a share `hints` of them a random share of the answer stands already. A model that is never asked a
     puzzle which is nearly solved may fail on one (Ren & Liu 2026, arXiv 2601.10679)."""
@@ -185,10 +177,11 @@ def offer_batch(task, split, step, batch_size, seed, hints=0.0):
     epochs, places = np.divmod(places, len(split))
     rows = [task.epoch_order(split, epoch, seed)[place] for epoch, place in zip(epochs, places)]
     rng = np.random.default_rng([seed, step, 1])
-    batch = task.vary(split, np.array(rows), epochs, seed, rng)
+    batch = task.vary(split, np.array(rows), epochs, seed, rng, mine)
     hinted = rng.random((batch_size, 1)) < hints
     share = hinted * rng.random((batch_size, 1))
-    known = (rng.random(batch.inputs.shape) < share) & (batch.labels > 0)
+    shown = rng.random((batch_size, task.seq_len)) < share
+    known = shown[mine] & (batch.labels > 0)
     batch.inputs[known] = batch.labels[known]
     return batch
 

@@ -10,8 +10,8 @@ Read from top to bottom: sizes; the parts of a Transformer; HRM with ONE SEGMENT
 deep supervision and ACT in training (`act_step`); inference (`solve`).
 
 Shapes: B batch, S tokens of a puzzle (a flattened grid), P positions taken by the puzzle embedding, D hidden
-size, V vocabulary. "Published" means the behaviour of the authors' released implementation, which this file
-reproduces number for number (tests/test_reference.py). Where the paper differs, a comment marks it [≠].
+size, V vocabulary. "Published" means the behaviour of the authors' released implementation, whose numbers are
+this file's up to rounding (tests/test_reference.py). Where it or the paper differs, a comment marks it [≠].
 """
 
 import math
@@ -286,7 +286,7 @@ class HRM(nn.Module):
         x = self.input_network(inputs, puzzle_vectors)
         z_H, z_L = self.think(*z, x)
         logits = self.head(z_H)[:, self.config.puzzle_positions :]
-        # Position 0 is no cell but the puzzle embedding's first: it can gather what concerns the whole board.
+        # At position 0, the puzzle embedding's first. [≠] Published in bfloat16, where close values tie.
         board = z_H[:, 0].to(self.q_head.weight.dtype)
         q_halt, q_continue = self.q_head(board).unbind(-1)
         return (z_H.detach(), z_L.detach()), logits, q_halt, q_continue
@@ -436,7 +436,7 @@ def solve(model, inputs, puzzle_ids=None, max_segments=None, confidence=0.5):
     for segment in range(1, (max_segments or model.config.M_max) + 1):
         (z_H, z_L), logits, q_halt, q_continue = model((z_H, z_L), inputs, puzzle_vectors)
         solution.segments[rows] = segment
-        better = (q_halt > solution.q_halt[rows]) | (confidence == 1)
+        better = q_halt > solution.q_halt[rows] if confidence < 1 else slice(None)
         solution.predictions[rows[better]] = logits[better].argmax(-1)
         solution.q_halt[rows[better]] = q_halt[better].float()
         if confidence < 1:

@@ -43,20 +43,18 @@ EAGER_STEPS = 10  # of a run on a CPU, before torch.compile: its first figures c
 
 # ------------------------------------------------------------------------------------------------- training
 def offer(run, task, split, step):
-    """What this step offers to the slots -> for each micro-batch (inputs, labels, puzzle_ids, M_min). A batch
-    is drawn whole and then cut, so that processes and micro-batches together see the same one however many
-    they are."""
+    """What this step offers to the slots -> for each micro-batch (inputs, labels, puzzle_ids, M_min). What is
+    random is drawn for the whole batch, so that processes and micro-batches together see the same one however
+    many they are; each process then makes its own part."""
     options = run.options
-    batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints)
+    mine = run.processes.mine(torch.arange(options.batch_size)).numpy()
+    batch = offer_batch(task, split, step, options.batch_size, options.seed, options.hints, mine)
     M_max = M_max_at(step, options, run.config.M_max)
     rng = np.random.default_rng([options.seed, step, 2])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     M_min = draw_M_min(options.batch_size, M_max, run.config.exploration, generator)
-    parts = []
-    for whole in to_tensors(batch, run.processes.device, M_min):
-        mine = run.processes.mine(whole)
-        parts.append(mine.chunk(options.accumulate))
-    return list(zip(*parts))
+    tensors = to_tensors(batch, run.processes.device, M_min[mine])
+    return list(zip(*[tensor.chunk(options.accumulate) for tensor in tensors]))
 
 
 def offers(run, task, split):
@@ -103,8 +101,7 @@ def train_step(run, micro_batches):
 def train(run, task, splits, out, log):
     """The loop, from run.step to the last one; False if it was asked to stop before."""
     micro_batches = offers(run, task, splits["train"])
-    on_gpu = run.processes.device.type == "cuda"
-    compile_at = run.step if on_gpu else max(run.step, EAGER_STEPS)
+    compile_at = first_compiled(run)
     try:
         while True:
             due = run.evaluation_is_due
@@ -136,6 +133,12 @@ def stopped(run, stop):
     if run.processes.world == 1:
         return stop.is_set()
     return run.step % LOG_EVERY == 0 and run.processes.any(stop.is_set())
+
+
+def first_compiled(run):
+    """The step before which a run is compiled: at once on a GPU, where eager steps need more memory."""
+    on_gpu = run.processes.device.type == "cuda"
+    return run.step if on_gpu else max(run.step, EAGER_STEPS)
 
 
 def wants_compiling(run):
@@ -309,6 +312,7 @@ def train_command(given, processes):
             raise UserError(f"the training puzzles are not those that {out} began with; "
                             f"restore --data {options.data}")
         run.restore(checkpoint)
+        del checkpoint  # gigabytes, for ARC
     elif options.init:
         run.initialise(options.init)
         for name in ("val", "test"):
@@ -348,7 +352,13 @@ def begin(options, sizes, task, processes):
     sizes = {**sizes, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
     build(HRMConfig, **sizes)  # refused before the puzzles are made
     wanted = split_options(options)
-    splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+    if processes.rank > 0:
+        processes.wait()  # until the first one has made the puzzles: it keeps them in a file
+    try:
+        splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+    finally:
+        if processes.rank == 0:
+            processes.wait()
     if not len(splits["train"]):
         raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
     sizes["num_puzzles"] = max(split.num_puzzles for split in splits.values())

@@ -18,49 +18,33 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import profile
-from torch.utils.benchmark import timer
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
 import train
 from data import load_task, parse_options
-from hrm import act_step
 from puzzles.errors import exit_status
 from training.options import Parser, parse, with_preset
 from training.processes import Processes
+from training.speed import on_gpus, slot_flops, timed, timer
 
 WARM_UP = 3  # rounds
 # A thousand puzzles are made quickly; M_max is what it is at the end of a run.
 FIXED = {"train_size": 1000, "test_size": 1, "grow_M_max": 0.0}
 
 
-def timed(work):
-    """Seconds that work() takes."""
-    start = timer()  # PyTorch's own waits for a GPU, which computes on while Python goes ahead
-    work()
-    return timer() - start
-
-
 def prepare(given, compiled):
     """A run, a function that does one step of it, always with the same puzzles on offer, and the FLOPs of the
-    model's matrix products in it, forward and backward, 2mkn for (m, k) @ (k, n).
-
-    Attention is counted as products, as PyTorch's counter does not know the CPU's kernel; what kernels
-    compute again in backward is not counted."""
+    model's matrix products in it (`slot_flops`)."""
     options, sizes = with_preset({**given, **FIXED})
     task = load_task(options.task, options.data, size=options.size, **parse_options(options.task_options))
     run, splits = train.begin(options, sizes, task, Processes())
     micro_batches = train.offer(run, task, splits["train"], 0)
-    *batch, _ = micro_batches[0]
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        _, loss, _, _ = act_step(run.model, run.slots[0], batch, run.M_max)
-        loss.backward()
     if compiled:
         train.compile_model(run, micro_batches)
-    return run, lambda: train.train_step(run, micro_batches), options.accumulate * counter.get_total_flops()
+    flops = options.batch_size * slot_flops(options.model, run.config)
+    return run, lambda: train.train_step(run, micro_batches), flops
 
 
 def race(target, seed, words):
@@ -116,6 +100,8 @@ def main(argv=None):
     if ours.compare:
         quartiles = np.quantile(steps[1] / steps[0], [0.5, 0.25, 0.75])
         print("compiled is {:.2f} times as fast (quartiles {:.2f} and {:.2f})".format(*quartiles))
+    if run.processes.device.type == "cuda":
+        print(on_gpus(run, run.options.batch_size / np.median(steps[0])))
     with profile() as profiler:
         step()
     print(profiler.key_averages().table(f"self_{run.processes.device.type}_time_total", row_limit=12))

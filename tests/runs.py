@@ -81,7 +81,7 @@ def refusal(status, text):
 # ----------------------------------------------------------------------------------- processes of their own
 def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
     """train.main(arguments) in processes of their own, working in `folder` -> exit status (negative: killed
-    by that signal), output. `begun`: called with the first process when it has been started.
+    by that signal), output. `begun`: called with the last process when all have been started.
 
     They are forked from a server that has imported everything and computed nothing: real processes, quickly.
     """
@@ -99,7 +99,7 @@ def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
         started.append(context.Process(target=one_process, args=(folder, arguments, environment, sabotage)))
         started[-1].start()
     if begun:
-        begun(started[0])
+        begun(started[-1])
     for process in started:
         process.join(300)  # on a busy machine, the server alone takes a minute
     statuses = [process.exitcode for process in started]
@@ -128,6 +128,9 @@ def one_process(folder, arguments, environment, sabotage):
 
         config.cpp.cxx = (sabotage["cxx"],)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")  # which is empty
+    elif "unlike" in sabotage:  # each process would begin with weights of its own
+        manual_seed = torch.manual_seed
+        torch.manual_seed = lambda seed: manual_seed(seed + environment["RANK"])
     elif sabotage:
         die_in(**sabotage)
     sys.exit(train.main(arguments))

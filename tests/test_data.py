@@ -13,6 +13,9 @@ from puzzles.errors import UserError, exit_status
 from puzzles.split import Split
 
 
+FEW = {"size": 3, "augmentations": 5}
+
+
 # -------------------------------------------------------------------------------------- from a name to a task
 STUDENT = '''
 import numpy as np
@@ -113,6 +116,21 @@ def test_a_batch_is_varied_and_becomes_tensors():
     batch.labels[0, 0] = 0
     _, labels, _ = to_tensors(batch, torch.device("cpu"))
     assert labels[0, 0] == IGNORE and (labels[1:].numpy() == batch.labels[1:]).all()
+
+
+@pytest.mark.parametrize("name, options", [("sudoku", {"size": 4}), ("maze", {"size": 5}), ("arc1", FEW)])
+def test_each_process_makes_its_rows_of_the_same_batch(name, options):
+    task = load_task(name, **options)
+    task.ties = True  # a maze that is turned needs a new label
+    split = load_splits(task, train_size=4, val_size=0, test_size=1, cache=None, progress=False)["train"]
+    whole = offer_batch(task, split, 3, 16, 0, hints=0.5)
+    assert (offer_batch(task, split, 3, 16, 1, 0.5).inputs != whole.inputs).any()
+    for world in (2, 8):
+        parts = [offer_batch(task, split, 3, 16, 0, 0.5, mine) for mine in np.split(np.arange(16), world)]
+        assert len(parts[0]) == 16 // world
+        for field in ("inputs", "labels", "puzzle_ids"):
+            together = np.concatenate([getattr(part, field) for part in parts])
+            assert np.array_equal(together, getattr(whole, field))
 
 
 # ------------------------------------------------------------------------------------------------ the command

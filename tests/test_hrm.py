@@ -124,6 +124,19 @@ def test_bfloat16_is_the_same_but_for_rounding():
     assert difference(rounded, compute(model)) < allowed
 
 
+def test_close_q_values_do_not_tie(precision):
+    """With weights as small as early in training, about a bias of -5: in bfloat16 a third of them would."""
+    precision(torch.float32)
+    model = tiny(dtype="bfloat16")
+    torch.nn.init.normal_(model.q_head.weight, std=0.005)
+    torch.nn.init.constant_(model.q_head.bias, -5)
+    z = tuple(torch.randn(2, 1000, 10, 16, dtype=torch.bfloat16))
+    inputs, _, ids = puzzles(1000, model)
+    _, _, *q_values = model(z, inputs, model.puzzle_vectors(ids))
+    ties = [(halt == go_on).double().mean() for halt, go_on in (q_values, [q.bfloat16() for q in q_values])]
+    assert ties[0] < 0.01 and ties[1] > 0.2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 import analyze
 import data
@@ -21,7 +22,7 @@ from hrm import HRM, HRMConfig
 from puzzles.split import Split, transform
 from puzzles.sudoku import Sudoku
 from tests.runs import TINY, load, metrics
-from train import evaluate
+from train import evaluate, first_compiled
 from training.checkpoints import load_model
 
 
@@ -40,6 +41,27 @@ def test_a_tiny_model_learns_eight_puzzles_by_heart(here, no_pictures, monkeypat
     for name in ("exact", "cell", "q_halt_accuracy", "valid"):
         assert result[name] == 1
     assert result["segments"] < 4  # it knows that it is right
+
+
+@pytest.mark.parametrize("device, first", [("cpu", [10, 10, 11]), ("cuda", [0, 5, 11])])
+def test_no_step_on_a_gpu_is_taken_without_the_compiler(device, first):
+    processes = SimpleNamespace(device=torch.device(device))
+    assert [first_compiled(SimpleNamespace(processes=processes, step=step)) for step in (0, 5, 11)] == first
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_two_graphs_and_no_more(here, monkeypatch, dtype, no_pictures):
+    """The segment with gradient, the look ahead without. Validation, between compiled steps, takes none."""
+    module_compile = torch.nn.Module.compile
+    monkeypatch.setattr(train, "EAGER_STEPS", 2)
+    begin = [*TINY, "--grow-M-max", "0", "--steps", "10000", "--dtype", dtype, "--out", "run"]
+    for options, last in ((begin, 6), (["--resume", "run"], 10)):
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        monkeypatch.setattr(torch.nn.Module, "compile", lambda model: module_compile(model, backend=counter))
+        monkeypatch.setattr(train, "stopped", lambda run, stop: run.step == last)
+        assert train.main([*options, "--compile", "-q"]) == 130
+        assert counter.frame_count == 2
 
 
 def test_the_folder_of_a_run(reference):
@@ -123,8 +145,10 @@ def test_evaluation_against_counting(n):
 
     for rank in (1, 0):
         processes = SimpleNamespace(rank=rank, world=2, sum_=sum_)
+        found = []
         if rank == 0 or n > 1:
-            shared = evaluate(models, task, split, confidence=0.5, processes=processes)
+            shared = evaluate(models, task, split, confidence=0.5, processes=processes, found=found)
+            assert sum(len(each.segments) for each in found) == (n + 1 - rank) // 2  # a half each
     for name in total:
         assert shared[name] == pytest.approx(result[name], rel=1e-5), name
 

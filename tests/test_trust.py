@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,6 +92,22 @@ def test_a_stopped_run_goes_on_exactly(here, reference, monkeypatch, capsys, nam
     assert not saved or load("run/last.pt")["step"] == saved
     assert train.main(how_to_go_on(RUN)) == 0
     assert_same_run(RUN, reference)
+
+
+def test_a_resumed_run_lets_go_of_its_checkpoint(here, reference, monkeypatch, no_pictures):
+    seen = []
+    to_resume = train.to_resume
+
+    def resume(given):
+        found = to_resume(given)
+        seen.append(weakref.ref(found[1]["model"]["head.weight"]))
+        return found
+
+    monkeypatch.setattr(train, "to_resume", resume)
+    before_call(monkeypatch, "train", 1, lambda *_: seen.append(seen[0]()))
+    shutil.copytree(reference, RUN)
+    assert train.main(how_to_go_on(RUN)) == 0
+    assert seen[1] is None
 
 
 def test_a_run_in_a_thread(here, reference, no_pictures):

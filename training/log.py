@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from hrm import METRICS
 from puzzles.files import write_text, writing
+from training.speed import on_gpus
 
 VALIDATED = *METRICS, "valid"
 COLUMNS = ["step", "seconds", "lr", "M_max", "loss", "token_loss", "q_loss", *METRICS, "puzzles_per_s",
@@ -65,6 +66,8 @@ class Log:
                "q_loss": loss - token_loss, "puzzles_per_s": count / seconds, **self.validation}
         if count:  # else nothing halted: no mean to speak of
             row |= {name: sums[name] / count for name in METRICS}
+        if self.writes and self.validation and run.processes.device.type == "cuda":
+            tqdm.write(on_gpus(run, puzzles / seconds))
         self.read_at = now
         self.pause = 0.0
         run.sums = {}

@@ -84,7 +84,10 @@ class Muon(torch.optim.Optimizer):
         m = moments(self.state, params, "m")
         torch._foreach_lerp_(m, grads, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(grads, m, group["momentum"])
-        update = orthogonal(torch.stack(nesterov))
+        together = torch.stack(nesterov)
+        if together.is_cuda:
+            together = together.bfloat16()  # as published: there, products of float32 are slow
+        update = orthogonal(together).to(params[0].dtype)
         lr = group["lr"]
         rows, columns = params[0].shape
         size = math.sqrt(max(1, rows / columns))

@@ -32,7 +32,7 @@ class Options:
     optimizer: str = setting("adam_atan2", "muon: Muon for the matrices of H and L, for short runs",
                              choices=("adam_atan2", "muon"))
     lr: float = setting(1e-4, "learning rate of Adam-atan2; Muon's is 4/3 of it", low=1e-12)
-    lr_end: float = setting(1.0, "last learning rate, as a share of --lr: it falls over the last 3/5 of the run",
+    lr_end: float = setting(1.0, "share of --lr to which it falls over the last three fifths of the run",
                             low=0)
     warmup: int = setting(2000, "steps over which the learning rates rise from 0", low=0)
     weight_decay: float = setting(1.0, "decoupled weight decay, of weights and puzzle embedding", low=0)

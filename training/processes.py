@@ -46,6 +46,12 @@ class Processes:
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
             tensor.copy_(total.view_as(tensor))
 
+    def copy_first_(self, tensors):
+        """Replace tensors by those of the first process."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def any(self, flag):
         """Is it true in one of them?"""
         flags = torch.tensor([float(flag)], device=self.device)

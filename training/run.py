@@ -28,6 +28,7 @@ class Run:
         self.identity = task.identity(split)  # what each puzzle id means
         self.test = None  # test puzzles that were made here: what is kept need not be made again
         self.model = make_model(options.model, config).to(processes.device)
+        processes.copy_first_(self.model.state_dict().values())  # of the same seed, but who knows
         self.averaged = self.model  # what is evaluated
         if options.ema:
             self.averaged = copy.deepcopy(self.model)
@@ -65,9 +66,17 @@ class Run:
             raise UserError(f"not all weights are finite after step {self.step}; lower --lr. What was saved "
                             f"before is untouched")
 
+    def check_replicas(self):
+        """All processes must hold the same weights, bit by bit."""
+        checksum = sum(tensor.view(torch.int32).sum() for tensor in self.model.state_dict().values())
+        if len(self.processes.gather(checksum[None]).unique()) > 1:
+            raise UserError(f"after step {self.step} the processes hold different weights; --resume goes on "
+                            f"from what was saved before, which is untouched")
+
     def checkpoint(self):
         """All of it."""
         self.check_finite()
+        self.check_replicas()
         slots = {}
         for name in vars(self.slots[0]):
             slots[name] = self.processes.gather(torch.cat([getattr(part, name) for part in self.slots]))
@@ -90,7 +99,7 @@ class Run:
             optimizer.load_state_dict(state)
         parts = {}
         for name, whole in checkpoint["slots"].items():
-            parts[name] = self.processes.mine(whole.to(self.processes.device)).chunk(len(self.slots))
+            parts[name] = self.processes.mine(whole).to(self.processes.device).chunk(len(self.slots))
         self.slots = [Slots(*fields) for fields in zip(*parts.values())]
         for name in ("step", "evaluated", "best", "seconds", "summed_from"):
             setattr(self, name, checkpoint[name])

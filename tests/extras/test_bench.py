@@ -12,6 +12,7 @@ from torch._dynamo.testing import CompileCounter
 from extras import bench
 from hrm import HRMConfig, Slots, act_step, swiglu_size
 from puzzles.errors import exit_status
+from training import speed
 from training.checkpoints import make_model
 from training.optimisers import AdamAtan2
 from training.options import OPTIONS, parse
@@ -22,7 +23,7 @@ SMALL = ("--task sudoku --size 4 --hidden-size 24 --num-heads 2 --H-layers 1 --L
          "--L-cycles 3 --batch-size 6 --accumulate 2 --optimizer adam_atan2 --no-compile").split()
 
 
-def test_flops_by_hand():
+def test_flops_by_hand_and_the_line_of_the_log(monkeypatch):
     """A product of (m, k) and (k, n) is 2mkn; backward takes two products for each of forward; the Q-target
     of the paper looks one segment ahead, without gradient."""
     run, _, flops = bench.prepare(parse([*SMALL, "--halting", "q"], ""), compiled=False)
@@ -33,6 +34,13 @@ def test_flops_by_hand():
     heads = 2 * D * (tokens * run.config.vocab_size + 2)
     computed = 6 * 2 + 2 * 1  # layers: six updates of L, two of H
     assert flops == 6 * ((2 * computed + 2 * 3) * layer + (2 + 2) * heads)
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Abacus")
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * 2**30)
+    monkeypatch.setattr(speed, "timed", lambda work: 1e-3)
+    share = f"{300 * flops / 6 / (2 * 64**3 / 1e-3):.0%}"  # of 300 slots a second
+    line = speed.on_gpus(run, 300.0, n=64)
+    assert line == f"1 x Abacus: 300 slots/s, {share} of the rate of a large product, 3.0 GiB in use"
 
 
 def test_a_run_of_it(capsys):
@@ -46,7 +54,8 @@ def test_a_run_of_it(capsys):
 
 
 def test_whole_runs_are_timed(capsys):
-    run = [*SMALL, "--steps", "4", "--eval-every", "2", "--train-size", "20", "--val-size", "5", "--test-size", "6"]
+    sizes = "--steps 4 --eval-every 2 --train-size 20 --val-size 5 --test-size 6"
+    run = [*SMALL, *sizes.split()]
     assert exit_status(bench.main, ["--to", "1e-9", "--seeds", "3", "4", *run]) == 0
     assert exit_status(bench.main, ["--to", "-1", "--seeds", "3", *run]) == 0
     lines = capsys.readouterr().out.splitlines()

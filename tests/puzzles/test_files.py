@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data import load_splits, load_task
+from puzzles import files
 from puzzles.errors import UserError
 from puzzles.files import write, write_text
 
@@ -60,6 +61,24 @@ def test_seeded_subsamples_of_published_files(tmp_path):
     assert {*some["train"].rating, *some["val"].rating} == set(range(40))  # no row in both
     assert (some["train"].rating == same["train"].rating).all()
     assert (some["train"].rating != other["train"].rating).any()
+
+
+def test_a_large_file_is_read_once(tmp_path, monkeypatch):
+    task, _ = make_files(tmp_path)
+    wanted = {"task": task, "data": tmp_path, "cache": tmp_path / "cache"}
+    load_splits(**wanted)
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(files, "LARGE", 0)
+    read = load_splits(**wanted)["train"]
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "rows", None)
+        kept = load_splits(**wanted)["train"]
+        assert len(load_splits(**wanted, train_size=7)["train"]) == 7
+    for field, array in vars(read).items():
+        assert np.array_equal(array, vars(kept)[field])
+    write_csv(tmp_path / "train.csv", "us,x,y,1")  # another file
+    with pytest.raises(UserError, match="train.csv, line 2: 1 characters"):
+        load_splits(**wanted)
 
 
 def test_training_puzzles_in_the_test_are_said(tmp_path, capsys):

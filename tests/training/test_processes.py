@@ -1,5 +1,6 @@
 """One process or many: the same run; and which device is chosen."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 import train
 from tests.rounding import nudge_
-from tests.runs import TINY, load, metrics
+from tests.runs import TINY, assert_same_run, in_processes, load, metrics, signal_after
 from training.processes import choose_device
 
 OPTIONS = [*TINY, "--dtype", "float64", "--accumulate", "1", "--steps", "12"]
@@ -27,7 +28,8 @@ def in_updates(folder, other):
 
 
 def test_the_number_of_processes_does_not_matter(here, monkeypatch, capsys, no_pictures):
-    """One process, two micro-batches, and a run that changes from one process to two.
+    """One process, eight micro-batches, eight processes, which begin with the weights of the first, and a run
+    that changes from one process to two. When one of eight is killed all end, and the run goes on exactly.
 
     Activations are float64, so that only the sum of the float32 gradients rounds differently. An update is
     lr·atan2(m, √v), whose slope has no bound: where the parts of a gradient cancel but for rounding, not even
@@ -44,7 +46,10 @@ def test_the_number_of_processes_does_not_matter(here, monkeypatch, capsys, no_p
         return run, splits
 
     run("one")
-    run("micro", "--accumulate", "2")
+    run("micro", "--accumulate", "8")
+    eight = [*OPTIONS, "--out", "eight"]
+    status, output = in_processes(here, eight, processes=8, unlike=True)
+    assert status == 0, output
     with monkeypatch.context() as patched:
         patched.setattr(train, "begin", begin_nudged)
         run("nudged")
@@ -60,7 +65,7 @@ def test_the_number_of_processes_does_not_matter(here, monkeypatch, capsys, no_p
     most = int(0.999 * len(rounding))
     assert rounding[most] < 0.01
     slots = load("one/last.pt")["slots"]
-    for name in ("micro", "changed"):
+    for name in ("micro", "changed", "eight"):
         off = in_updates("one", name)
         assert off[-1] < 1
         assert off[most] < 10 * rounding[most]
@@ -69,6 +74,14 @@ def test_the_number_of_processes_does_not_matter(here, monkeypatch, capsys, no_p
         for row, same in zip(metrics(Path("one")), metrics(Path(name)), strict=True):
             assert row.pop("val_exact") == same.pop("val_exact")
             assert float(row["loss"]) == pytest.approx(float(same["loss"]), rel=0.01)
+
+    Path("eight").rename("whole")
+    kill = signal_after(Path("eight"), signal.SIGKILL, rows=3)
+    assert in_processes(here, eight, processes=8, begun=kill)[0] == -9
+    assert 0 < load("eight/last.pt")["step"] < 12
+    status, output = in_processes(here, ["--resume", "eight"], processes=8)
+    assert status == 0, output
+    assert_same_run(Path("eight"), Path("whole"))
 
 
 @pytest.mark.parametrize("there, chosen", [(False, "cpu"), (True, "cuda:0")])

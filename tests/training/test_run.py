@@ -1,4 +1,4 @@
-"""`--init`: a run begins with the weights of another, of another size of board too."""
+"""`--init`: a run begins with the weights of another, of another size of board too. Are all copies equal?"""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 
 from data import load_task
 from hrm import HRMConfig
+from puzzles.errors import UserError
 from puzzles.split import Split
 from training.options import Options
 from training.processes import Processes
@@ -42,3 +43,19 @@ def test_init_takes_the_weights_that_fit_another_size(tmp_path, capsys, position
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, wanted[name]), name
     assert f"{path}: 15 tensors are taken from it; not taken: {left}\n" == capsys.readouterr().out
+
+
+def test_copies_that_parted_are_seen():
+    sums = []
+
+    def gather(rows):
+        sums.append(rows)
+        return torch.cat(sums)
+
+    for _ in range(2):
+        copy = begin(5, 0, "rope2d")
+        copy.processes.gather = gather
+        copy.check_replicas()
+    copy.model.head.weight.data[0, 0] += 1e-6
+    with pytest.raises(UserError, match="after step 0 the processes hold different weights"):
+        copy.checkpoint()
