@@ -104,6 +104,7 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "--eval malicious.pt": ["malicious.pt cannot be read"],
     "--eval foreign.pt": ["foreign.pt is no checkpoint of this project"],
     "--eval incomplete.pt": ["the weights in incomplete.pt do not fit", "Missing key"],
+    "--resume incomplete.pt": ["the weights in the checkpoint do not fit", "Missing key"],
     "--eval published.pt": ["no checkpoint of the authors"],
     # a run's folder
     "TINY run": ["run already holds a run", "--resume run", "--out FOLDER"],

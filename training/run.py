@@ -93,8 +93,8 @@ class Run:
         }
 
     def restore(self, checkpoint):
-        self.model.load_state_dict(checkpoint["model"])
-        self.averaged.load_state_dict(checkpoint["averaged"])
+        load_weights(self.model, checkpoint["model"], "the checkpoint")
+        load_weights(self.averaged, checkpoint["averaged"], "the checkpoint")
         for (optimizer, _), state in zip(self.optimizers, checkpoint["optimizers"]):
             optimizer.load_state_dict(state)
         parts = {}
