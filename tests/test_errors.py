@@ -83,7 +83,7 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "NEW --task-options colour=red": ["'colour'", "it has size, extra"],
     "NEW --task-options extra": ["'extra'", "NAME=VALUE"],
     "NEW --task-options extra=few": ["'few'", "int"],
-    "MAZE 5 --train-size 5000": ["6500", "raise the size or lower"],
+    "MAZE 5 --train-size 5000": ["different maze puzzles", "raise the size or lower"],
     "NEW --data good.csv": ["good.csv", "no training puzzles", "train.csv"],
     "NEW --data no_test": ["no_test holds no test.csv", "pass a folder"],
     "NEW --data ./nowhere": ["./nowhere", "train.csv and test.csv"],
@@ -104,7 +104,7 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "--eval malicious.pt": ["malicious.pt cannot be read"],
     "--eval foreign.pt": ["foreign.pt is no checkpoint of this project"],
     "--eval incomplete.pt": ["the weights in incomplete.pt do not fit", "Missing key"],
-    "--resume incomplete.pt": ["the weights in the checkpoint do not fit", "Missing key"],
+    "--resume incomplete.pt -q": ["the weights in the checkpoint do not fit", "Missing key"],
     "--eval published.pt": ["no checkpoint of the authors"],
     # a run's folder
     "TINY run": ["run already holds a run", "--resume run", "--out FOLDER"],
