@@ -13,6 +13,7 @@ which is stopped and resumed, or split over more processes, computes the same.
 
 import importlib
 import json
+import math
 import shlex
 import sys
 import time
@@ -186,9 +187,10 @@ def validate(run, task, split, out, log):
         solution = answer(models, task, few, **limits)
     log.validated(result, boards_side_by_side(task, few, solution.predictions.numpy()))
     run.evaluated = run.step
-    if result["exact"] >= run.best:
-        run.best = result["exact"]
+    standard_error = math.sqrt(result["exact"] * (1 - result["exact"]) / result["n"])
+    if result["exact"] + standard_error >= run.best:  # of those that are as good, the latest saw most puzzles
         run.save(out / "best.pt", run.weights())
+    run.best = max(run.best, result["exact"])
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
