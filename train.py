@@ -145,7 +145,7 @@ def first_compiled(run):
 def wants_compiling(run):
     """torch.compile takes 15 to 60 s first; a CPU's step is then 1.1 to 1.3 times as fast."""
     if run.options.compile is None:
-        return run.processes.device.type == "cuda" or run.options.steps >= 4000
+        return run.processes.device.type == "cuda" or run.options.steps >= 2000
     return run.options.compile
 
 

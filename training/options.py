@@ -53,7 +53,7 @@ class Options:
     eval: list = setting(None, "checkpoint to evaluate on the test puzzles, ours or published; several vote")
     max_segments: int = setting(None, "segments per puzzle in --eval (default: the model's M_max)")
     votes: int = setting(None, "answers to a puzzle, of which one is chosen (default: 1; ARC all)")
-    compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 4000 steps on)")
+    compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 2000 steps on)")
     accumulate: int = setting(1, "micro-batches per step, to save memory; the result is the same")
     quiet: bool = setting(False, "no progress bar and no boards: one line for each evaluation")
 
@@ -83,18 +83,18 @@ PRESETS = {
         "all": {
             "hidden_size": 64, "num_heads": 2, "H_layers": 2, "L_layers": 2, "inner_multiple": 16,
             "positions": "rope2d+learned", "rope_base": 10.0, "dtype": "float32", "token_loss": "softmax",
-            "M_max": 8, "grow_M_max": 0.6, "halting": "bce", "q_weight": 0.03, "confidence": 0.95,
+            "M_max": 8, "grow_M_max": 0.6, "halting": "bce", "q_weight": 0.03, "confidence": 0.98,
             "optimizer": "muon", "lr": 3e-3, "lr_end": 0.05, "warmup": 50, "weight_decay": 0.1,
             "puzzle_lr": 1.5e-3, "ema": 0.995, "eval_every": 300, "train_size": 10_000, "batch_size": 16,
             "steps": 3600,
         },
         "maze": {"size": 9, "train_size": 20_000, "val_size": 300, "hidden_size": 48, "num_heads": 4,
-                 "exploration": 0.5, "hints": 0.2, "grow_M_max": 0.8, "confidence": 0.98, "lr": 2.5e-3,
-                 "lr_end": 0.0, "eval_every": 500, "steps": 3000},
-        "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "confidence": 0.98,
-                   "eval_every": 500, "steps": 6000},
-        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "puzzle_lr": 3e-2,
-                 "batch_size": 64, "eval_every": 500, "steps": 4500},
+                 "exploration": 0.5, "hints": 0.2, "grow_M_max": 0.8, "lr": 2.5e-3, "lr_end": 0.0,
+                 "eval_every": 500, "steps": 3000},
+        "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "eval_every": 500,
+                   "steps": 6000},
+        "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "confidence": 0.95,
+                 "puzzle_lr": 3e-2, "batch_size": 64, "eval_every": 500, "steps": 4500},
     },
 }
 # A model that answers in one pass has nothing to repeat.
