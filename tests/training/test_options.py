@@ -54,7 +54,6 @@ def test_the_paper_preset_is_the_papers(task, seq_len, vocab_size):
 def test_small_is_the_default(task):
     options, sizes = with_preset({"task": task})
     assert with_preset({"task": task, "preset": "small"}) == (options, sizes)
-    assert options.batch_size <= 64
     assert HRMConfig(**sizes).hidden_size == 64
 
 
