@@ -99,7 +99,7 @@ def summarise(measured):
     return summary
 
 
-def plot_participation_ratios(numbers, reading="tokens"):
+def plot_participation_ratios(numbers):
     """What `participation_ratios` returned -> figure: PR of z_H and z_L against the number of trajectories,
     and the ratio z_H : z_L for all readings."""
     sheet, axes = figure(1, 2, 11, 4.1)
@@ -108,7 +108,7 @@ def plot_participation_ratios(numbers, reading="tokens"):
         trained = model == "trained"
         style = "o-" if trained else "s:"
         for name, colour in COLOURS.items():
-            by_count = summary[reading][name]["by_count"]
+            by_count = summary["tokens"][name]["by_count"]
             curves.plot(numbers["counts"], by_count, style, color=colour, label=f"{name}, {model}")
         for name, found in summary.items():
             ratio = found["ratio"]
@@ -119,7 +119,7 @@ def plot_participation_ratios(numbers, reading="tokens"):
                 fmt=style,
                 color=DARK if trained else GREY,
             )
-    curves.set_xlabel(f"trajectories (puzzles); rows: {reading}")
+    curves.set_xlabel("trajectories (puzzles); rows: tokens")
     curves.set_ylabel("participation ratio (dimensions)")
     curves.margins(y=0.6)  # room for the legend
     curves.set_ylim(0)

@@ -195,8 +195,6 @@ def write_answers(path, task, inputs, solutions):
     if keeps is None:
         keeps = [""] * len(inputs)
     text = "question,answer,keeps_rules,confidence,segments\n"
-    questions = task.decode(inputs)
-    answers = task.decode(answers)
-    for row in zip(questions, answers, keeps, confidence.round(4), segments):
+    for row in zip(task.decode(inputs), task.decode(answers), keeps, confidence.round(4), segments):
         text += "{},{},{},{},{}\n".format(*row)
     write_text(path, text)

@@ -1,6 +1,7 @@
 """One thread a process: pytest-xdist runs two processes, and on tiny tensors threads wait more than they
 work."""
 
+import contextlib
 import os
 import signal
 
@@ -20,12 +21,8 @@ from tests.runs import TINY
 def reference(tmp_path_factory):
     """The folder of a run of TINY (tests/runs.py) that was never interrupted."""
     folder = tmp_path_factory.mktemp("reference")
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         assert train.main([*TINY, "--out", str(folder / "run")]) == 0
-    finally:
-        os.chdir(before)
     return folder / "run"
 
 

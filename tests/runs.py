@@ -2,6 +2,7 @@
 compared."""
 
 import csv
+import json
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+import train
 from training.options import RUNTIME
 
 # Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration,
@@ -26,6 +28,10 @@ MAY_DIFFER = {"/seconds", *(f"/options/{name}" for name in RUNTIME)}  # in the c
 
 def load(path):
     return torch.load(path, weights_only=True)
+
+
+def read_json(*path):
+    return json.loads(Path(*path).read_text())
 
 
 def metrics(folder):
@@ -78,6 +84,13 @@ def refusal(status, text):
     return lines[0]
 
 
+def error_of(capsys, *arguments):
+    """The one line with which train.py refuses these."""
+    capsys.readouterr()
+    status = train.main([str(argument) for argument in arguments])
+    return refusal(status, capsys.readouterr().err)
+
+
 # ----------------------------------------------------------------------------------- processes of their own
 def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
     """train.main(arguments) in processes of their own, working in `folder` -> exit status (negative: killed
@@ -111,8 +124,6 @@ def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
 
 
 def one_process(folder, arguments, environment, sabotage):
-    import train
-
     os.chdir(folder)
     os.environ.update({name: str(value) for name, value in environment.items()})
     with open(folder / "out.txt", "a") as file:

@@ -78,9 +78,8 @@ class Script:
 
 
 def bce(logit, target):
-    right = -math.log(sigmoid(logit))
-    wrong = -math.log(sigmoid(-logit))
-    return target * right + (1 - target) * wrong
+    """-target log σ(logit) - (1 - target) log σ(-logit)"""
+    return math.log1p(math.exp(logit)) - target * logit
 
 
 def sigmoid(x):

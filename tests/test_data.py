@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import data
-from data import load_splits, load_task, offer_batch, task_class, to_tensors
+from data import load_splits, load_task, offer_batch, to_tensors
 from hrm import IGNORE
 from puzzles.errors import UserError, exit_status
 from puzzles.split import Split
@@ -41,12 +41,6 @@ def test_a_students_task(here):
     assert offer_batch(task, split, 0, 50, 0).inputs.sum() == split.inputs.sum()
     with pytest.raises(UserError, match="unknown task '../data'; there are .*maze, .*sudoku"):
         load_task("../data")
-
-
-def test_a_checkpoint_chooses_no_code(here):
-    Path("trap.py").write_text("raise SystemExit('it was run')")
-    with pytest.raises(UserError, match="to run trap.py in this folder for it, add --task trap"):
-        task_class("trap", own=False)
 
 
 # ------------------------------------------------------------------------------------- from a task to puzzles
@@ -139,6 +133,7 @@ def test_each_process_makes_its_rows_of_the_same_batch(name, options):
     [
         ("--seed 3", 0, "2 maze puzzles of size 5 with their solutions: two.png"),
         ("--task echo", 0, "2 echo puzzles"),
+        ("--task arc1 --size 6 --task-options augmentations=1", 0, "2 arc1 puzzles"),
         ("--show 0", 2, "--show 0"),
         ("--task-options kind", 2, "'kind'"),
     ],

@@ -72,17 +72,11 @@ def test_commands_are_accepted(script, words, monkeypatch):
         main()
 
 
-def test_there_are_commands_for_every_script():
-    scripts = {script for script, _ in COMMANDS}
-    assert scripts >= {"train.py", "data.py", "analyze.py", "extras/bench.py", "extras/reproduce.py"}
-
-
 @pytest.mark.parametrize("snippet", re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
 def test_use_from_python(snippet, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     exec(snippet, {})
     assert capsys.readouterr().out
-    assert len(snippet.splitlines()) <= 7
 
 
 @pytest.mark.parametrize("page", TODAY)

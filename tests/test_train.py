@@ -1,10 +1,8 @@
 """train.py: learning, evaluation against counting by hand, what a run leaves behind, a task of one's own.
 What happens to a run that is stopped, or split over processes: test_trust.py and training/."""
 
-import json
 import shlex
 import shutil
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +19,8 @@ from extras.published import to_published
 from hrm import HRM, HRMConfig
 from puzzles.split import Split, transform
 from puzzles.sudoku import Sudoku
-from tests.runs import TINY, load, metrics
+from tests.models import Copycat
+from tests.runs import TINY, error_of, load, metrics, read_json
 from train import evaluate, first_compiled
 from training.checkpoints import load_model
 
@@ -70,7 +69,7 @@ def test_the_folder_of_a_run(reference):
     assert files == {"config.json", "metrics.csv", "last.pt", "best.pt", "eval.json", *pictures}
     for name in pictures:
         assert (reference / name).read_bytes().startswith(b"\x89PNG")
-    config = json.loads((reference / "config.json").read_text())
+    config = read_json(reference, "config.json")
     assert config["task"]["size"] == 4
     assert config["options"]["train_size"] == 24
     assert config["model"]["hidden_size"] == 16
@@ -83,30 +82,6 @@ def test_the_folder_of_a_run(reference):
 
 
 # ------------------------------------------------------------------------------------------------- evaluation
-class Copycat(torch.nn.Module):
-    """Answers with the input, and wants to halt in the segment that the first cell names."""
-
-    def __init__(self):
-        super().__init__()
-        self.config = SimpleNamespace(M_max=4)
-        self.unused = torch.nn.Parameter(torch.zeros(1))
-
-    def puzzle_vectors(self, puzzle_ids):
-        return puzzle_ids
-
-    def initial_state(self, B):
-        return torch.zeros(B), torch.zeros(B)
-
-    def forward(self, z, inputs, puzzle_vectors):
-        segment = z[0] + 1
-        logits = torch.nn.functional.one_hot(inputs, 8).float()
-        q_halt = torch.where(inputs[:, 0] <= segment, 1.0, -1.0)
-        return (segment, segment), logits, q_halt, torch.zeros_like(q_halt)
-
-    def wants_to_halt(self, q_halt, q_continue, confidence):
-        return q_halt > q_continue
-
-
 def second_is_even(inputs, labels, answers):
     """For a task: is the answer right by the rules?"""
     return answers[:, 1] % 2 == 0
@@ -157,7 +132,7 @@ def evaluated(*arguments):
     """What `train.py --eval` writes to eval.json."""
     command = ["--eval", *arguments, "--out", "evaluated"]
     assert train.main([str(word) for word in command]) == 0
-    return json.loads(Path("evaluated/eval.json").read_text())
+    return read_json("evaluated/eval.json")
 
 
 def assert_same(result, other):
@@ -176,10 +151,10 @@ def test_eval_makes_no_puzzles(here, reference, no_pictures, monkeypatch, capsys
     """It leaves the run's own figures, and with -q it says nothing but the result."""
     monkeypatch.setattr(data, "distinct_puzzles", None)
     shutil.copytree(reference, "mine")
-    before = Path("mine/eval.json").read_bytes()
+    before = read_json("mine/eval.json")
     assert train.main(["--eval", "mine/best.pt"]) == 0
-    assert Path("mine/eval.json").read_bytes() == before
-    assert_same(json.loads(Path("runs/eval/mine-best/eval.json").read_text()), json.loads(before))
+    assert read_json("mine/eval.json") == before
+    assert_same(read_json("runs/eval/mine-best/eval.json"), before)
     result = evaluated("mine", "--max-segments", 7, "--confidence", 1)
     assert result["max_segments"] == result["segments"] == 7
     assert result["checkpoint"] == "mine"  # a folder: its last.pt
@@ -228,8 +203,8 @@ def test_no_test_puzzle_was_trained_on(here, reference, no_pictures, capsys):
     split.inputs = transform(split.inputs, *symmetry)
     split.labels = transform(split.labels, *symmetry)
     write_csv("turned.csv", task, split)
-    assert train.main(["--eval", str(reference), "other", "--data", "turned.csv"]) == 2
-    assert "other was trained on all of these puzzles" in capsys.readouterr().err
+    error = error_of(capsys, "--eval", reference, "other", "--data", "turned.csv")
+    assert "other was trained on all of these puzzles" in error
 
 
 # -------------------------------------------------------------------------------------- a task of one's own
@@ -261,22 +236,19 @@ def printed_command(capsys, script):
 def test_what_a_run_prints_works_as_it_stands(here, monkeypatch, capsys):
     """Also for a task of one's own whose board is no square, in a folder with a space in its name."""
     Path("turned.py").write_text(OWN)
-    train_step = train.train_step
-
-    def step_and_stop(run, micro_batches):
-        train_step(run, micro_batches)
-        signal.raise_signal(signal.SIGINT)
-
     monkeypatch.setattr(analyze, "animate", lambda task, steps, path: path.touch())  # saves seconds
     command = [*TINY, "--task", "turned", "--steps", "2", "--out", "my runs/1"]
-    assert train.main(command) == 2
-    assert "--positions learned" in capsys.readouterr().err
+    assert "--positions learned" in error_of(capsys, *command)
     with monkeypatch.context() as patched:
-        patched.setattr(train, "train_step", step_and_stop)
+        patched.setattr(train, "stopped", lambda run, stop: run.step == 1)
         assert train.main([*command, "--positions", "learned"]) == 130
     assert train.main(printed_command(capsys, "train.py")) == 0
     watch = printed_command(capsys, "analyze.py")
     assert watch == ["steps", "--checkpoint", "my runs/1/best.pt", "--task", "turned"]
+    assert analyze.main(watch[:-2]) == 2
+    assert "add --task turned" in capsys.readouterr().err
+    assert analyze.main([*watch, "--puzzle", "#.......", "--out", "."]) == 0
+    assert "not checked" in capsys.readouterr().out and Path("steps-turned-2x4.png").exists()
     assert analyze.main(watch) == 0
     result = evaluated("my runs/1/best.pt", "--task", "turned")
     assert result["valid"] == result["exact"]

@@ -3,7 +3,6 @@ what they seem; mistakes that must show where they happened (docs/rely.md)."""
 
 import io
 import itertools
-import os
 import shutil
 import signal
 import subprocess
@@ -20,18 +19,11 @@ import torch
 import train
 from hrm import HRM
 from puzzles.errors import exit_status
-from tests.runs import TINY, assert_same_run, how_to_go_on, in_processes, load, refusal
+from tests.runs import TINY, assert_same_run, error_of, how_to_go_on, in_processes, load
 from training.run import lock
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = Path("run")
-
-
-def error_of(capsys, *arguments):
-    """The one line of a command that is refused."""
-    capsys.readouterr()
-    status = train.main([str(argument) for argument in arguments])
-    return refusal(status, capsys.readouterr().err)
 
 
 def changed(source, target, change):
@@ -264,16 +256,12 @@ open("done", "w")
 """
 
 
-def shell(command, folder):
-    """PROGRAM in a shell: status and what it still printed."""
-    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True)
-    return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
-
-
 @pytest.mark.parametrize("where", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "| true"])
-def test_a_stream_that_is_closed_or_full_ends_nothing(tmp_path, where):
-    status, output = shell(f"set -o pipefail; {sys.executable} program.py {where}", tmp_path)
-    assert status == 0 and "Traceback" not in output and "Exception" not in output, output
-    assert (tmp_path / "done").exists()
+def test_a_stream_that_is_closed_or_full_ends_nothing(here, monkeypatch, where):
+    Path("program.py").write_text(PROGRAM, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = f"set -o pipefail; {sys.executable} program.py {where}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 and b"Traceback" not in output and b"Exception" not in output, output
+    assert Path("done").exists()

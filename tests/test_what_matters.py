@@ -7,7 +7,7 @@ import pytest
 import train
 from analysis.depth import finish
 from hrm import HRMConfig
-from notebooks import what_matters
+from notebooks import what_matters, wires
 from puzzles.errors import UserError
 from training.options import parse, with_preset
 
@@ -22,10 +22,13 @@ def test_every_run_has_options_that_fit(changes):
     HRMConfig(seq_len=options.size**2, **sizes)
 
 
-def test_the_table_knows_all_its_runs(capsys, monkeypatch):
-    monkeypatch.setattr(what_matters, "finish", None)  # none is trained anew
-    what_matters.main([])
-    assert "65 runs" in capsys.readouterr().out
+@pytest.mark.parametrize("grid, n", [(what_matters, 65), (wires, 20)])
+def test_a_table_knows_all_its_runs(grid, n, capsys, monkeypatch):
+    monkeypatch.setattr(grid, "finish", None)  # none is trained anew
+    grid.main([])
+    assert f"{n} runs" in capsys.readouterr().out
+    for row in csv.DictReader(grid.TABLE.open()):
+        assert row["n"] == "500" and 0 <= float(row["exact"]) <= 1
 
 
 def test_a_grid_from_end_to_end(here, no_pictures, monkeypatch, capsys):

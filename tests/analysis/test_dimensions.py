@@ -6,10 +6,11 @@ import torch
 
 from analysis import dimensions
 from analysis.states import READINGS, participation_ratio, record, rows
+from tests.models import make
 
 
 @pytest.mark.parametrize("reading", READINGS)
-def test_condensed_rows_give_the_participation_ratio_of_any_choice_of_puzzles(make, reading):
+def test_condensed_rows_give_the_participation_ratio_of_any_choice_of_puzzles(reading):
     model = make()
     inputs = torch.randint(1, 5, (13, 6), generator=torch.Generator().manual_seed(0))  # more than one batch
     choices = [np.arange(13), np.array([1, 4, 12]), np.array([0, 0, 3])]
@@ -20,7 +21,7 @@ def test_condensed_rows_give_the_participation_ratio_of_any_choice_of_puzzles(ma
     np.testing.assert_allclose(ratios[reading, "ratio"], ratios[reading, "z_H"] / ratios[reading, "z_L"])
 
 
-def test_participation_ratios_of_a_model_that_is_its_own_untrained_twin(make, monkeypatch):
+def test_participation_ratios_of_a_model_that_is_its_own_untrained_twin(monkeypatch):
     """Fresh weights of the same seed: the "untrained" model is the "trained" one."""
     monkeypatch.setattr(dimensions, "SAMPLES", 10)
     monkeypatch.setattr(dimensions, "SUBSETS", 3)

@@ -7,6 +7,7 @@ import torch
 from analysis import states
 from analysis.states import READINGS, intermediate_predictions, pca, record, residuals, rows
 from hrm import solve
+from tests.models import INPUTS, make
 
 
 @torch.no_grad()
@@ -29,10 +30,10 @@ def unrolled(model, inputs, segments):
 
 
 @pytest.mark.parametrize("name", ["hrm", "trm"])
-def test_record_and_residuals_against_a_plain_loop(make, inputs, name):
+def test_record_and_residuals_against_a_plain_loop(name):
     model = make(name)
-    z_H, z_L, predictions = unrolled(model, inputs, segments=3)
-    trajectory = record(model, inputs)
+    z_H, z_L, predictions = unrolled(model, INPUTS, segments=3)
+    trajectory = record(model, INPUTS)
     torch.testing.assert_close(trajectory.z_H, z_H)
     torch.testing.assert_close(trajectory.z_L, z_L)
     torch.testing.assert_close(trajectory.logits, model.head(z_H[1::2])[:, :, 1:])
@@ -45,13 +46,13 @@ def test_record_and_residuals_against_a_plain_loop(make, inputs, name):
 
 
 @pytest.mark.parametrize("name, updates", [("recurrent", 18), ("transformer", 5), ("prenorm", 5)])
-def test_record_of_models_with_one_state(make, inputs, name, updates):
-    model = make(name)
-    trajectory = record(model, inputs)
+def test_record_of_models_with_one_state(name, updates):
+    model = make(name, H_layers=2, L_layers=3)
+    trajectory = record(model, INPUTS)
     assert trajectory.z_H.shape == (updates, 2, 7, 16) and len(trajectory.z_L) == 0
     predictions = intermediate_predictions(model, trajectory)
     assert torch.equal(predictions[-1], trajectory.logits[-1].argmax(-1))
-    assert torch.equal(predictions[-1], solve(model, inputs, confidence=1).predictions)
+    assert torch.equal(predictions[-1], solve(model, INPUTS, confidence=1).predictions)
     if updates == 5:  # one after each layer
         first = model.H.blocks[0](trajectory.initial[0], (model.cos, model.sin))
         torch.testing.assert_close(trajectory.z_H[0], first)
@@ -74,8 +75,8 @@ def test_pca_against_numpy():
     np.testing.assert_allclose(explained, (singular**2 / (singular**2).sum())[:3], atol=1e-12)
 
 
-def test_readings_say_what_their_rows_are(make, inputs):
-    z = record(make(), inputs).z_L  # (18, 2, 7, 16)
+def test_readings_say_what_their_rows_are():
+    z = record(make(), INPUTS).z_L  # (18, 2, 7, 16)
     shapes = [tuple(rows(z, reading).shape) for reading in READINGS]
     assert shapes == [(2, 126, 16), (2, 18, 16), (2, 1, 112), (2, 1, 288)]
     torch.testing.assert_close(rows(z, "tokens")[1, 5 * 7 + 3], z[5, 1, 3])

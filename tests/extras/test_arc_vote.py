@@ -2,9 +2,7 @@
 # ruff: noqa: F401, F811 (fixtures are imported by their names)
 
 import json
-import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +13,9 @@ from extras import arc_vote
 from puzzles.arc import Arc1
 from puzzles.arc_grids import NO_GRID
 from puzzles.errors import UserError
+from tests.models import Copycat
 from tests.puzzles.test_arc import FOUR, THREE, tiny, write_task
-from tests.runs import MAY_DIFFER, differences, in_processes, load, metrics
+from tests.runs import MAY_DIFFER, differences, in_processes, load, metrics, read_json
 from training.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -66,35 +65,14 @@ def test_submission_format():
 # ---- evaluation of a known model
 
 
-class Copycat(torch.nn.Module):
-    """Answers with the input."""
-    config = SimpleNamespace(M_max=2)
-
-    def __init__(self):
-        super().__init__()
-        self.asked = []
-
-    def puzzle_vectors(self, puzzle_ids):
-        self.asked += puzzle_ids.tolist()
-        return puzzle_ids
-
-    def initial_state(self, B):
-        return torch.zeros(B), torch.zeros(B)
-
-    def forward(self, z, inputs, puzzle_vectors):
-        logits = torch.nn.functional.one_hot(self.answer(inputs), 12).float()
-        return z, logits, torch.zeros(len(inputs)), torch.zeros(len(inputs))
-
-    def answer(self, inputs):
-        return inputs
-
+class Hasty(Copycat):
     def wants_to_halt(self, q_halt, q_continue, confidence):
-        return q_halt >= 0
+        return q_halt < 2  # at once
 
 
 class Scribbler(Copycat):
-    def answer(self, inputs):
-        return torch.ones_like(inputs)  # EOS: no grid
+    def forward(self, z, inputs, puzzle_vectors):
+        return super().forward(z, torch.ones_like(inputs), puzzle_vectors)  # EOS: no grid
 
 
 def evaluated(folder, model, votes=None, checkpoint=None, models=1):
@@ -106,11 +84,11 @@ def evaluated(folder, model, votes=None, checkpoint=None, models=1):
         torch.save({"identity": task.identity(split)}, checkpoint)
     asked = {"votes": votes, "max_segments": None, "confidence": 0.5}
     arc_vote.report([model] * models, task, split, Path("out"), Processes(), checkpoint, False, **asked)
-    return [json.loads(Path("out", name).read_text()) for name in ("eval.json", "submission.json")]
+    return [read_json("out", name) for name in ("eval.json", "submission.json")]
 
 
 def test_evaluation_of_a_copycat(tiny):
-    model = Copycat()
+    model = Hasty()
     result, content = evaluated(tiny, model)
     assert result["tasks"] == 3 and result["n"] == 4 and result["malformed"] == 0 and result["segments"] == 1
     assert result["pass@1"] == result["pass@2"] == result["pass@100"] == pytest.approx((1 + 1 / 2 + 0) / 3)
@@ -174,27 +152,20 @@ def test_two_processes_compute_what_one_does(tiny, tmp_path):
     for part in ("inputs", "labels", "puzzle_ids", "segments", "halted"):
         assert torch.equal(one["slots"][part], two["slots"][part])
     for name in ("eval.json", "submission.json"):
-        assert json.loads(Path("run", name).read_text()) == json.loads(Path("two/run", name).read_text())
+        assert read_json("run", name) == read_json("two/run", name)
 
 
 def test_a_resumed_run_and_its_evaluation(tiny, monkeypatch):
     options = [*TINY, "--data", str(tiny)]
     assert train.main([*options, "--out", "whole"]) == 0
-    train_step = train.train_step
-
-    def step_and_interrupt(run, *arguments):
-        train_step(run, *arguments)
-        if run.step == 6:
-            signal.raise_signal(signal.SIGINT)
-
     with monkeypatch.context() as patched:
-        patched.setattr(train, "train_step", step_and_interrupt)
+        patched.setattr(train, "stopped", lambda run, stop: run.step == 6)
         assert train.main([*options, "--out", "run"]) == 130
     assert train.main(["--resume", "run"]) == 0
     found = differences(load("whole/last.pt"), load("run/last.pt"))
     assert set(found) <= MAY_DIFFER
     assert metrics(Path("whole")) == metrics(Path("run"))
     assert train.main("--eval run --votes 2 --max-segments 5 --confidence 1 --out few".split()) == 0
-    few = json.loads(Path("few/eval.json").read_text())
+    few = read_json("few/eval.json")
     assert few["predictions"] == 2 * 4 and few["segments"] == few["max_segments"] == 5
-    assert json.loads(Path("run/eval.json").read_text())["predictions"] == 7 * 4
+    assert read_json("run/eval.json")["predictions"] == 7 * 4

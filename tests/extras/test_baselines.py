@@ -2,28 +2,25 @@
 them. Compared in float64, where rounding stays far below the tolerance on any CPU."""
 
 import csv
-import json
 
 import pytest
 import torch
 
 import train
 from extras.baselines import MODELS
-from hrm import HRMConfig, rms_norm, solve
+from hrm import rms_norm, solve
 from puzzles.errors import UserError
-from training.checkpoints import load_model, make_model
+from tests import models
+from tests.models import INPUTS, ONE_PASS
+from tests.runs import error_of, read_json
+from training.checkpoints import load_model
 from training.options import OPTIONS
 
-SIZES = {"vocab_size": 5, "seq_len": 6, "hidden_size": 16, "num_heads": 2, "H_layers": 1, "L_layers": 1,
-         "inner_multiple": 8, "puzzle_emb_ndim": 0, "dtype": "float64"}
-ONE_PASS = {"H_cycles": 1, "L_cycles": 1, "M_max": 1}
-INPUTS = torch.tensor([[1, 2, 3, 4, 1, 2], [4, 3, 2, 1, 4, 3]])
 VECTORS = torch.zeros(2, 0)
 
 
 def make(name, **sizes):
-    torch.manual_seed(0)
-    return make_model(name, HRMConfig(**{**SIZES, **sizes}))
+    return models.make(name, **{"puzzle_emb_ndim": 0, "dtype": "float64", **sizes})
 
 
 def begin(model):
@@ -60,7 +57,7 @@ def test_recurrent_applies_one_module_N_times_T_times():
 
 
 def test_transformer_is_one_pass():
-    model = make("transformer", **ONE_PASS)
+    model = make("transformer")
     z, _, x, rope = begin(model)
     h = z + x
     for block in model.H.blocks:
@@ -68,12 +65,12 @@ def test_transformer_is_one_pass():
     torch.testing.assert_close(think(model)[1], model.head(h))
     assert solve(model, INPUTS).segments.tolist() == [1, 1]
     with pytest.raises(UserError, match="H_cycles is 2; a Transformer predicts in one pass"):
-        MODELS["transformer"](HRMConfig(**SIZES))
+        MODELS["transformer"](make("hrm", M_max=1).config)
 
 
 def test_prenorm_by_hand():
     """h ← h + attention(norm(h)), h ← h + mlp(norm(h)), a last norm before the heads; the sum grows."""
-    model = make("prenorm", **ONE_PASS)
+    model = make("prenorm")
     z, _, x, rope = begin(model)
     h = z + x
     for block in model.H.blocks:
@@ -116,6 +113,6 @@ def test_the_loop_trains_saves_and_evaluates(name, here, capsys):
     rows = list(csv.DictReader(open("run/metrics.csv")))
     assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
     assert isinstance(load_model("run/best.pt")[0], MODELS[name])
-    assert json.load(open("run/eval.json"))["n"] == 32
-    assert train.main(["--eval", "run/best.pt", "--model", "hrm"]) == 2
-    assert f"run/best.pt, which was trained with {name}" in capsys.readouterr().err
+    assert read_json("run/eval.json")["n"] == 32
+    error = error_of(capsys, "--eval", "run/best.pt", "--model", "hrm")
+    assert f"run/best.pt, which was trained with {name}" in error

@@ -10,10 +10,10 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from extras import bench
-from hrm import HRMConfig, Slots, act_step, swiglu_size
+from hrm import Slots, act_step, swiglu_size
 from puzzles.errors import exit_status
+from tests.models import make
 from training import speed
-from training.checkpoints import make_model
 from training.optimisers import AdamAtan2
 from training.options import OPTIONS, parse
 
@@ -66,16 +66,11 @@ def test_whole_runs_are_timed(capsys):
         assert reached == "never" or 0 < float(reached[:-2]) <= float(whole)
 
 
-def make(name="hrm", **sizes):
-    """A small model and a batch for it."""
-    torch.manual_seed(0)
-    if name in ONE_PASS:
-        sizes |= {"H_cycles": 1, "L_cycles": 1, "M_max": 1}
-    config = HRMConfig(**{"vocab_size": 7, "seq_len": 12, "hidden_size": 24, "num_heads": 3, "H_layers": 1,
-                          "L_layers": 1, "H_cycles": 1, "L_cycles": 2, "inner_multiple": 4, "M_max": 3,
-                          "puzzle_emb_ndim": 20, "exploration": 0.0, "dtype": "float32", **sizes})
-    inputs, labels = torch.randint(1, 7, (2, 5, 12))
-    return make_model(name, config), (inputs, labels, inputs[:, 0] * 0)
+def small(name="hrm", **sizes):
+    """A model and a batch for it."""
+    model = make(name, H_cycles=1, L_cycles=1, puzzle_emb_ndim=20, exploration=0.0, **sizes)
+    inputs, labels = torch.randint(1, 5, (2, 5, 6))
+    return model, (inputs, labels, inputs[:, 0] * 0)
 
 
 def step(model, slots, batch):
@@ -88,7 +83,7 @@ def step(model, slots, batch):
 def test_every_model_compiles_whole_and_only_once(name, halting):
     """No graph break (`fullgraph`), and no new graph as slots halt and take new puzzles."""
     torch._dynamo.reset()
-    model, batch = make(name, halting=halting)
+    model, batch = small(name, halting=halting)
     counter = CompileCounter()
     model.compile(backend=counter, fullgraph=True)
     slots = Slots.empty(model, *batch)
@@ -108,7 +103,7 @@ def test_every_model_compiles_whole_and_only_once(name, halting):
 def losses(nudge=0.0, **how):
     """Of eight steps; the weights are first moved by `nudge` of their size, and `how` it is compiled."""
     torch._dynamo.reset()
-    model, batch = make(L_cycles=1)
+    model, batch = small(halting="q")
     model.q_head.bias.data[0] = -6.0  # to halt and to go on are not equally good: no rounding decides
     for weights in model.parameters():
         weights.data *= 1 + nudge * torch.randn_like(weights)

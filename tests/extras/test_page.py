@@ -50,7 +50,6 @@ def test_the_page_names_no_address_but_the_paper_and_notebooks_that_exist():
 @pytest.mark.parametrize("checkpoint, says", [
     ("sudoku-6x6-recurrent.pt", "the page knows HRM"),
     ("sudoku-9x9.pt", "a second model for sudoku-9x9"),
-    ("none.pt", "no checkpoint at"),
 ])
 def test_a_checkpoint_that_does_not_fit_is_named(checkpoint, says, here, capsys):
     path = ROOT / "checkpoints" / checkpoint

@@ -1,7 +1,6 @@
 """The reproduction with a tiny model, stopped and begun again; and what it asks for where there are GPUs."""
 
 import importlib
-import json
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from extras import reproduce
+from tests.runs import read_json
 from training.options import parse
 
 TINY = """sudoku --size 4 --train-size 24 --val-size 6 --test-size 8 --hidden-size 16 --num-heads 2
@@ -46,7 +46,7 @@ def test_stopped_and_begun_again(commands, monkeypatch):
     assert "--preset paper --task sudoku --size 4" in commands[0]
     head, _, trained, votes, *analyses = Path("runs/reproduce/sudoku/table.md").read_text().splitlines()
     assert head == "| command | paper | here |" and len(analyses) == 3
-    found = json.loads(Path("runs/reproduce/sudoku/eval.json").read_text())["exact"]
+    found = read_json("runs/reproduce/sudoku/eval.json")["exact"]
     assert trained.endswith(f"` | 0.550 | {found} |")
 
     reproduce.main(TINY)

@@ -7,22 +7,18 @@ import numpy as np
 import train
 from data import load_task
 from puzzles import flood
-from puzzles.flood import DRY, WATER
+from puzzles.flood import WATER
+from tests.puzzles.test_maze import search
 
 
 def test_water_reaches_what_it_can():
     task = load_task("flood", size=6)
     inputs, labels = task.generate(100, np.random.default_rng(0))
-    for board, label in zip(inputs, labels):
-        grid = board.reshape(6, 6).copy()
-        wet = list(zip(*np.nonzero(grid == WATER)))
-        assert len(wet) == 1
-        for row, column in wet:  # it grows on the way
-            for cell in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
-                if min(cell) >= 0 and max(cell) < 6 and grid[cell] == DRY:
-                    grid[cell] = WATER
-                    wet.append(cell)
-        assert (grid.ravel() == label).all()
+    for board, label in zip(inputs.copy(), labels):
+        [spring] = np.flatnonzero(board == WATER)
+        wet = search(board, 6, spring)  # a wall is the same token in both tasks
+        board[list(wet)] = WATER
+        assert (board == label).all()
     assert task.check(inputs, labels).all()
     assert not task.check(inputs, inputs).all()
 

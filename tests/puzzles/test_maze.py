@@ -94,17 +94,11 @@ def test_random_mazes_draw_the_pair_uniformly():
 def test_impossible_mazes_are_refused():
     for options, message in [
         (dict(kind="random", size=3, min_path=30), "no random maze of size 3 .* over 30"),
-        (dict(size=10), "odd size"),
+        (dict(size=65), "2 to 64"),
+        (dict(kind="round"), "perfect, random"),
     ]:
         with pytest.raises(UserError, match=message):
             load_task("maze", **options).generate(1, np.random.default_rng(0))
-    for options, message in [
-        (dict(size=65), "2 to 64"),
-        (dict(kind="round"), "perfect, random"),
-        (dict(colour=1), "no option 'colour'; it has size, kind"),
-    ]:
-        with pytest.raises(UserError, match=message):
-            load_task("maze", **options)
 
 
 def test_check_judges_by_the_rules():

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hrm import METRICS
 from tests.runs import metrics
 from training.log import COLUMNS, Log, Stop, interval, print_table
+from training.pictures import draw_curves
 
 
 def make_log(folder, step):
@@ -27,12 +29,15 @@ def make_log(folder, step):
 
 
 def test_a_resumed_run_forgets_the_rows_after_its_checkpoint(tmp_path):
-    rest = "," * (len(COLUMNS) - 1)
-    rows = [",".join(COLUMNS), "2" + rest, "4" + rest, "6" + rest, "8,half a r"]
+    """What is left is drawn, gaps and all: a step in which nothing halted has no means."""
+    more = len(COLUMNS) - 1
+    rows = [",".join(COLUMNS), "2" + ",0.5" * more, "4" + "," * more, "6" + "," * more, "8,half a r"]
     path = tmp_path / "metrics.csv"
     path.write_text("\n".join(rows))
     make_log(tmp_path, 4)
     assert path.read_text().splitlines() == rows[:3]
+    draw_curves(path, tmp_path / "curves.png")
+    assert Image.open(tmp_path / "curves.png").width == 1300
     make_log(tmp_path, 0)
     assert path.read_text().splitlines() == rows[:1]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from data import load_task
-from hrm import HRMConfig
 from puzzles.errors import UserError
 from puzzles.split import Split
+from tests.models import make
 from training.options import Options
 from training.processes import Processes
 from training.run import Run
@@ -17,15 +17,7 @@ def begin(size, seed, positions):
     task = load_task("maze", size=size)
     inputs = np.ones((4, task.seq_len), np.uint8)
     split = Split(inputs, inputs, np.zeros(4), np.zeros(4))
-    config = HRMConfig(
-        task.vocab_size,
-        task.seq_len,
-        hidden_size=16,
-        num_heads=2,
-        H_layers=1,
-        L_layers=1,
-        positions=positions,
-    )
+    config = make(vocab_size=task.vocab_size, seq_len=task.seq_len, positions=positions).config
     return Run(Options(seed=seed, batch_size=4, ema=0.9), config, task, split, Processes())
 
 
