@@ -91,7 +91,7 @@ def count(names):
 
 def test_it_stays_small():
     tokens, lines = count(PRODUCT)
-    assert tokens <= 37_400
+    assert tokens <= 37_500
     assert tokens / lines <= 10.5
     tokens, lines = count(TESTS)
     assert tokens <= 48_000
