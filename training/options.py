@@ -85,7 +85,7 @@ PRESETS = {
             "positions": "rope2d+learned", "rope_base": 10.0, "dtype": "float32", "token_loss": "softmax",
             "M_max": 8, "grow_M_max": 0.6, "halting": "bce", "q_weight": 0.03, "confidence": 0.98,
             "optimizer": "muon", "lr": 3e-3, "lr_end": 0.05, "warmup": 50, "weight_decay": 0.1,
-            "puzzle_lr": 1.5e-3, "ema": 0.995, "eval_every": 300, "train_size": 10_000, "batch_size": 16,
+            "puzzle_lr": 1.5e-3, "ema": 0.995, "eval_every": 300, "train_size": None, "batch_size": 16,
             "steps": 3600,
         },
         "maze": {"size": 9, "train_size": 20_000, "val_size": 300, "hidden_size": 48, "num_heads": 4,

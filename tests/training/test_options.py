@@ -1,11 +1,14 @@
 """Options and presets: what the paper says, what small is, and what is given on the command line. Values that
 are refused: test_errors.py."""
 
+import numpy as np
 import pytest
 import torch
 
+import data
 from data import load_task, parse_options
 from hrm import HRM, HRMConfig
+from training.checkpoints import split_options
 from training.options import OPTIONS, SIZES, parse, with_preset
 
 PAPER = {
@@ -56,6 +59,16 @@ def test_small_is_the_default(task):
     assert with_preset({"task": task, "preset": "small"}) == (options, sizes)
     assert options.batch_size <= 64
     assert HRMConfig(**sizes).hidden_size <= 64
+
+
+def test_a_board_with_few_puzzles_is_no_mistake(monkeypatch):
+    """README's first taste, 4x4 Sudoku: there are not 10 000 of them, so the preset must not ask for so many."""
+    few = np.ones((2, 60, 16), np.uint8)
+    monkeypatch.setattr(data, "distinct_puzzles", lambda *_: few)
+    task = load_task("sudoku", size=4)
+    wanted = split_options(with_preset({"task": "sudoku", "size": 4})[0])
+    splits = data.load_splits(task, **wanted, cache=None)
+    assert [len(split) for split in splits.values()] == [40, 10, 10]
 
 
 def test_what_is_given_comes_last():
