@@ -62,7 +62,7 @@ def test_small_is_the_default(task):
 
 
 def test_a_board_with_few_puzzles_is_no_mistake(monkeypatch):
-    """README's first taste, 4x4 Sudoku: there are not 10 000 of them, so the preset must not ask for so many."""
+    """README's first taste, 4x4 Sudoku: there are not 10 000, so the preset must not ask for so many."""
     few = np.ones((2, 60, 16), np.uint8)
     monkeypatch.setattr(data, "distinct_puzzles", lambda *_: few)
     task = load_task("sudoku", size=4)
