@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.profiler import profile
+from torch.utils.benchmark import timer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
@@ -27,7 +28,7 @@ from data import load_task, parse_options
 from puzzles.errors import exit_status
 from training.options import Parser, parse, with_preset
 from training.processes import Processes
-from training.speed import on_gpus, slot_flops, timed, timer
+from training.speed import on_gpus, slot_flops, timed
 
 WARM_UP = 3  # rounds
 # A thousand puzzles are made quickly; M_max is what it is at the end of a run.
@@ -76,7 +77,7 @@ def main(argv=None):
     parser.add_argument("--compare", action="store_true", help="also the same step not compiled, in turns")
     ours, others = parser.parse_known_args(argv)
     given = parse(others, "", "extras/bench.py")
-    if ours.to:
+    if ours.to is not None:
         for seed in ours.seeds:
             race(ours.to, seed, others)
         return

@@ -52,9 +52,10 @@ def make(folder, seed, n=1000, rounds=60):
 def write_csv(path, puzzles):
     solutions, _, guesses = solve(puzzles)
     task = Sudoku(size=9)
-    rows = zip(task.decode(puzzles + 1), task.decode(solutions + 1), guesses)  # token of a digit: one more
+    questions = task.decode(puzzles + 1)  # the token of a digit is one more
+    answers = task.decode(solutions + 1)
     text = "source,question,answer,rating\n"
-    for question, answer, rating in rows:
+    for question, answer, rating in zip(questions, answers, guesses):
         text += f"generated_hard,{question},{answer},{rating}\n"
     write_text(path, text)
     print(f"{path}: {len(puzzles)} puzzles, mean guesses {guesses.mean():.1f}")

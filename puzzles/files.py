@@ -195,6 +195,8 @@ def write_answers(path, task, inputs, solutions):
     if keeps is None:
         keeps = [""] * len(inputs)
     text = "question,answer,keeps_rules,confidence,segments\n"
-    for row in zip(task.decode(inputs), task.decode(answers), keeps, confidence.round(4), segments):
+    questions = task.decode(inputs)
+    answers = task.decode(answers)
+    for row in zip(questions, answers, keeps, confidence.round(4), segments):
         text += "{},{},{},{},{}\n".format(*row)
     write_text(path, text)

@@ -47,7 +47,9 @@ class Maze(Task):
         self.augments = self.kind == "perfect"  # of random ones there are enough
         self.ties = False  # may a maze have several shortest paths? Those in a file may
         cells = np.arange(self.seq_len).reshape(self.grid)
-        turned = [np.rot90(side, k) for side in (cells, cells.T) for k in range(4)]
+        turned = []
+        for side in (cells, cells.T):
+            turned += [np.rot90(side, k) for k in range(4)]
         self.orders = np.reshape(turned, (8, -1))  # where each cell comes from
 
     def generate(self, n, rng):
