@@ -117,6 +117,8 @@ class Log:
         if self.writes:
             summary = (f"step {self.run.step} of {self.run.options.steps}: solves {result['exact']:.3f} of "
                        f"{result['n']} validation puzzles, in {result['segments']:.1f} segments")
+            if result["valid"] != result["exact"]:  # a maze may have several shortest paths
+                summary += f"; valid are {result['valid']:.3f}"
             tqdm.write(summary if self.run.options.quiet else f"{boards}\n{summary}\n")
 
 

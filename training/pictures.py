@@ -2,7 +2,7 @@
 
 import csv
 
-from puzzles.boards import BLUE, GREY, LIGHT_BLUE, figure, save_figure
+from puzzles.boards import BLUE, GREY, LIGHT_BLUE, VERMILLION, figure, save_figure
 
 
 def draw_curves(metrics, path):
@@ -25,6 +25,8 @@ def draw_curves(metrics, path):
     curve(right, "cell", "cells right, training", ":", color=GREY)
     curve(right, "exact", "puzzles solved, training", color=LIGHT_BLUE)
     curve(right, "val_exact", "puzzles solved, validation", "o-", color=BLUE)
+    if any(row["val_valid"] != row["val_exact"] for row in rows):
+        curve(right, "val_valid", "valid, validation", "o--", color=VERMILLION)
     segments.set(ylabel="segments per puzzle")
     curve(segments, "segments", "training", color=LIGHT_BLUE)
     curve(segments, "val_segments", "validation", "o-", color=BLUE)
