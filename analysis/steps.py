@@ -4,6 +4,7 @@ Each board is what the model would answer after one more update of L. Givens are
 vermillion; cells that changed since the board before have a grey ground.
 """
 
+import math
 import os
 import sys
 import time
@@ -110,8 +111,9 @@ def plot_steps(task, steps):
     before = np.vstack([steps.inputs, steps.boards[:-1]])
     changed = np.flatnonzero((steps.boards != before).any(1))
     shown = [*changed[-11:], len(steps.boards)]
-    lines = (len(shown) + 5) // 6
-    strip, axes = figure(lines, 6, 12, 2.4 * lines + 0.4)
+    columns = min(6, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    strip, axes = figure(lines, columns, 2 * columns, 2.4 * lines + 0.4)
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, shown):

@@ -7,7 +7,6 @@ training is what helps.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from training.checkpoints import kept_test, load_model, split_options
 from training.options import Options, Parser
 
 OPEN = 1, 2, 5, 10, 20, 1000  # cells; the last: the puzzle as it is
+PUZZLES = 500  # of the test puzzles
 
 
 def with_open_cells(split, count, rng):
@@ -27,19 +27,19 @@ def with_open_cells(split, count, rng):
     unknown = (split.inputs != split.labels) & (split.labels > 0)
     lots = np.where(unknown, rng.random(unknown.shape), 2)
     place = lots.argsort(axis=1).argsort(axis=1)
-    known = unknown & (place >= count)
-    return replace(split, inputs=np.where(known, split.labels, split.inputs))
+    part = split[:]
+    part.inputs = np.where(unknown & (place >= count), split.labels, split.inputs)
+    return part
 
 
 def main(argv=None):
     parser = Parser("extras/nearly_solved.py", __doc__)
     parser.add_argument("checkpoint", nargs="+")
-    parser.add_argument("--puzzles", type=int, default=500, help="test puzzles [500]")
     args = parser.parse_args(argv)
     print("| open cells | " + " | ".join(map(str, OPEN)) + " |\n" + "|---" * (len(OPEN) + 1) + "|")
     for path in args.checkpoint:
         model, task, trained = load_model(path)
-        test = kept_test(path, task, split_options(Options(**trained)))[: args.puzzles]
+        test = kept_test(path, task, split_options(Options(**trained)))[:PUZZLES]
         row = [path]
         for count in OPEN:
             split = with_open_cells(test, count, np.random.default_rng(0))
