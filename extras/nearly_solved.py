@@ -45,7 +45,7 @@ def main(argv=None):
             split = with_open_cells(test, count, np.random.default_rng(0))
             result = evaluate([model], task, split, confidence=trained["confidence"])
             row.append(f"{result['exact']:.3f}")
-        print("| " + " | ".join(row) + " |", flush=True)
+        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":
