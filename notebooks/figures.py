@@ -34,8 +34,8 @@ def note(ax, x, y, text, ha="center"):
 def draw_model():
     """HRM on one page."""
     fig, ax = plt.subplots(figsize=(9.5, 4.3))
-    ax.add_patch(plt.Rectangle((4.35, -0.35), 3.0, 4.9, facecolor="none", edgecolor=GREY, ls="--"))
-    note(ax, 4.5, 4.33, "a cycle, repeated N times", "left")
+    ax.add_patch(plt.Rectangle((4.2, -0.35), 3.15, 4.9, facecolor="none", edgecolor=GREY, ls="--"))
+    note(ax, 4.35, 4.33, "a cycle, repeated N times", "left")
     tokens = box(ax, 0.3, 1.8, "tokens\n(B, S)")
     puzzle = box(ax, 0.3, 0.4, "puzzle vector\n(B, ndim)")
     f_I = box(ax, 2.35, 1.1, "input network\n$f_I$", PALE)
@@ -59,7 +59,7 @@ def draw_model():
     arrow(ax, f_H, f_L, side=0.35)
     note(ax, 5.3, 2.25, "$z_L$, after\nT updates", "right")
     note(ax, 6.2, 2.25, "$z_H$", "left")
-    note(ax, 3.62, 0.66, "$\\tilde{x}$\n(B, P+S, D)")
+    note(ax, 3.45, 0.66, "$\\tilde{x}$\n(B, P+S, D)")
     loop = dict(arrowstyle="-|>", color=DARK, connectionstyle="arc3,rad=-0.8")
     ax.annotate("", (5.35, 0.4), (6.15, 0.4), arrowprops=loop)
     note(ax, 5.75, -0.15, "repeat T times")
