@@ -195,6 +195,7 @@ def derive(solution, name="", repository=None):
     exercises = 0
     for cell, following in zip(solution.cells, [*solution.cells[1:], None]):
         new = nbformat.from_dict({**cell, "metadata": {"tags": list(tags(cell))} if tags(cell) else {}})
+        new.source = cell.source.replace("](../../", "](../")  # a link: the copy is one folder higher
         if "exercise" in tags(cell):
             exercises += 1
             if exercise_number(cell) != exercises:

@@ -74,20 +74,38 @@ def notebook_01_exercise_1(f, draw):
     return [f.layers_computed(sizes(draw), draw.whole(1, 9)) for _ in range(3)]
 
 
-notebook_01_exercise_2 = probes_00.exercise_2
+def notebook_01_exercise_2(f, draw):
+    widths = dict(hidden_size=24, num_heads=3, H_layers=2, L_layers=2, inner_multiple=8, dtype="float32")
+    model = HRM(HRMConfig(vocab_size=5, seq_len=9, puzzle_emb_ndim=24, **widths))
+    place = "HL"[draw.whole(0, 2)], draw.whole(0, 2), draw.whole(0, 3)
+    h = draw.normal(2, 10, 24)
+    found = []
+    for each in (f.without_head(model, *place), model):
+        for block in [*each.H.blocks, *each.L.blocks]:
+            found.append(block.attention(h, (model.cos, model.sin)))
+    return found
 
 
 def notebook_01_exercise_3(f, draw):
-    x = draw.normal(5, 8)
-    return f.turn(x, base=draw.uniform(2, 50))
+    model = Modules(draw, P=draw.whole(1, 3))
+    states = model.states(draw)
+    cuts = (), ("H>L",), ("x>L",), ("L>H",), ("H>L", "x>L")
+    return [f.segment(model, *states, 0.7, cut) for cut in cuts] + [f.segment(model, *states, 0.7)]
 
 
 def notebook_01_exercise_4(f, draw):
-    model = Modules(draw, P=draw.whole(1, 3))
-    return f.segment(model, *model.states(draw), 0.7)
+    model = Modules(draw, P=2)
+    inputs = draw.tokens(4, 3)
+    vectors = draw.normal(4, 4)
+    order = torch.tensor([1, 2, 0])
+    return f.shuffle_gap(model, inputs, vectors, order, 0.7)
 
 
 def notebook_01_exercise_5(f, draw):
+    return f.read_out(draw.normal(20, 4) + 1, draw.normal(20, 3) + 2, draw.normal(5, 4))
+
+
+def notebook_01_exercise_6(f, draw):
     found = []
     for positions in ("rope", "learned", "rope2d+learned"):
         config = sizes(draw, expansion=4.0, inner_multiple=16, positions=positions)
@@ -99,12 +117,24 @@ def notebook_01_exercise_5(f, draw):
     return found
 
 
-def notebook_01_exercise_6(f, draw):
-    model = Modules(draw, P=2)
-    inputs = draw.tokens(4, 3)
-    vectors = draw.normal(4, 4)
-    order = torch.tensor([1, 2, 0])
-    return f.shuffle_gap(model, inputs, vectors, order, 0.7)
+class Led(Toy):
+    """A toy whose puzzle vector says where its state goes."""
+
+    def __call__(self, z, inputs, vectors):
+        return super().__call__((z[0] + vectors[:, None], z[1]), inputs)
+
+
+def notebook_01_exercise_7(f, draw):
+    model = Led(draw)
+    inputs = draw.tokens(12, 3)
+    vectors = draw.normal(12, 4)
+    z = model.initial_state(12)
+    for _ in range(3):
+        z, logits, _, _ = model(z, inputs, vectors)
+    labels = logits.argmax(-1)
+    labels[:8, 0] = draw.tokens(8)
+    labels[4:, 1] = IGNORE
+    return [f.answered_right(model, inputs, labels, vectors, segments).float() for segments in (1, 3)]
 
 
 # ------------------------------------------------------------------------------------------------ notebook 02

@@ -1,0 +1,140 @@
+"""Figures of the notebooks that take many lines to draw and teach nothing about how HRM is computed."""
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.colors import PowerNorm
+
+from analysis.states import COLOURS
+from puzzles.boards import DARK, GREY, PALE, WHITE, show_board
+
+H, L = COLOURS["z_H"], COLOURS["z_L"]
+
+
+def box(ax, x, y, text, colour=WHITE):
+    """A label in a box, which `arrow` can start or end at."""
+    ink = WHITE if colour in (H, L) else DARK
+    frame = dict(boxstyle="round,pad=0.5", facecolor=colour, edgecolor=DARK)
+    style = dict(ha="center", va="center", fontsize=9, linespacing=1.4)
+    return ax.text(x, y, text, color=ink, bbox=frame, **style)
+
+
+def arrow(ax, start, end, side=0.0):
+    """From one box to another; `side` moves it to the right."""
+    x, y = start.get_position()
+    to_x, to_y = end.get_position()
+    style = dict(arrowstyle="-|>", color=DARK, shrinkA=3, shrinkB=3)
+    clip = dict(patchA=start.get_bbox_patch(), patchB=end.get_bbox_patch())
+    ax.annotate("", (to_x + side, to_y), (x + side, y), arrowprops=style | clip)
+
+
+def note(ax, x, y, text, ha="center"):
+    ax.text(x, y, text, ha=ha, va="center", fontsize=8, color=DARK, linespacing=1.3)
+
+
+def draw_model():
+    """HRM on one page."""
+    fig, ax = plt.subplots(figsize=(9.5, 4.3))
+    ax.add_patch(plt.Rectangle((4.2, -0.35), 3.15, 4.9, facecolor="none", edgecolor=GREY, ls="--"))
+    note(ax, 4.35, 4.33, "a cycle, repeated N times", "left")
+    tokens = box(ax, 0.3, 1.8, "tokens\n(B, S)")
+    puzzle = box(ax, 0.3, 0.4, "puzzle vector\n(B, ndim)")
+    f_I = box(ax, 2.35, 1.1, "input network\n$f_I$", PALE)
+    f_L = box(ax, 5.75, 1.1, "L-module $f_L$\nfast, state $z_L$\n(B, P+S, D)", L)
+    f_H = box(ax, 5.75, 3.4, "H-module $f_H$\nslow, state $z_H$\n(B, P+S, D)", H)
+    f_O = box(ax, 8.8, 3.4, "output head $f_O$\nevery cell", PALE)
+    f_Q = box(ax, 8.8, 1.9, "Q-head $f_Q$\nposition 0 only", PALE)
+    logits = box(ax, 11.1, 3.4, "logits\n(B, S, V)")
+    q = box(ax, 11.1, 1.9, "halt, continue\n(B,), (B,)")
+    for start, end in (
+        (tokens, f_I),
+        (puzzle, f_I),
+        (f_I, f_L),
+        (f_H, f_O),
+        (f_H, f_Q),
+        (f_O, logits),
+        (f_Q, q),
+    ):
+        arrow(ax, start, end)
+    arrow(ax, f_L, f_H, side=-0.35)
+    arrow(ax, f_H, f_L, side=0.35)
+    note(ax, 5.3, 2.25, "$z_L$, after\nT updates", "right")
+    note(ax, 6.2, 2.25, "$z_H$", "left")
+    note(ax, 3.45, 0.66, "$\\tilde{x}$\n(B, P+S, D)")
+    loop = dict(arrowstyle="-|>", color=DARK, connectionstyle="arc3,rad=-0.8")
+    ax.annotate("", (5.35, 0.4), (6.15, 0.4), arrowprops=loop)
+    note(ax, 5.75, -0.15, "repeat T times")
+    ax.set(xlim=(-0.7, 12.1), ylim=(-0.45, 4.65))
+    ax.axis("off")
+
+
+def draw_schedule(ax, N, T):
+    """One segment: how long each state is held. Full colour: its update carries gradient."""
+    steps = N * T
+    place = dict(ha="center", va="center")
+    for i in range(1, steps + 1):
+        ax.barh(0, 0.94, left=i, height=0.5, color=L, alpha=1 if i == steps else 0.4)
+        ax.text(i + 0.47, 0, f"$z_L^{{{i}}}$", color=WHITE if i == steps else DARK, **place)
+        if i % T == 0:  # H moves when L has done T updates, and is held for the next T
+            ax.annotate("", (i + 1.02, 0.74), (i + 0.8, 0.26), arrowprops=dict(arrowstyle="-|>", color=DARK))
+    for k in range(N + 1):
+        left = 1 + k * T
+        right = left + T - 0.06 if k < N else steps + 2
+        ax.barh(1, right - left, left=left, height=0.5, color=H, alpha=1 if k == N else 0.4)
+        ax.text((left + right) / 2, 1, f"$z_H^{{{k}}}$", color=WHITE if k == N else DARK, **place)
+    ticks = range(1, steps + 1)
+    ax.set(yticks=[0, 1], yticklabels=["L, fast", "H, slow"], ylim=(-0.4, 1.4), xlim=(0.9, steps + 2.1))
+    ax.set(xticks=[i + 0.47 for i in ticks], xticklabels=ticks)
+    ax.set_title(f"one segment, N={N}, T={T}", fontsize=10)
+    ax.tick_params(length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def draw_tokens(ax, tokens, side):
+    """A board as the model gets it: the number of each cell's token."""
+    for cell, token in enumerate(tokens):
+        colour = GREY if token == 1 else DARK
+        ax.text(cell % side, cell // side, token, ha="center", va="center", color=colour)
+    lines = [i - 0.5 for i in range(side + 1)]
+    ax.hlines(lines, -0.5, side - 0.5, color=PALE, lw=0.8)
+    ax.vlines(lines, -0.5, side - 0.5, color=PALE, lw=0.8)
+    show_board(ax, side, side)
+
+
+def draw_attention(weights, cell, P):
+    """{a layer's name: (heads, P+S, P+S)} -> where one cell of a 6x6 Sudoku looks, a map for each head."""
+    heads = len(next(iter(weights.values())))
+    shape = dict(figsize=(7.2, 6.6), layout="constrained")
+    fig, axes = plt.subplots(len(weights), heads, **shape)
+    brightest = max(weight[:, P + cell, P:].max().item() for weight in weights.values())
+    for head, ax in enumerate(axes[0], start=1):
+        ax.set_title(f"head {head}", fontsize=10)
+    for line, (name, weight) in zip(axes, weights.items()):
+        for head, ax in enumerate(line):
+            board = weight[head, P + cell, P:].reshape(6, 6)
+            image = ax.imshow(board, cmap="cividis", norm=PowerNorm(0.5, 0, brightest))
+            ax.scatter(cell % 6, cell // 6, marker="x", color=WHITE, s=28, lw=1.5)
+            ax.hlines([1.5, 3.5], -0.5, 5.5, color=WHITE, lw=0.6)
+            ax.vlines([2.5], -0.5, 5.5, color=WHITE, lw=0.6)
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, fontsize=10)
+    fig.colorbar(image, ax=axes, label="attention weight (colours on a root scale)", shrink=0.7)
+
+
+def draw_turns(ax, q, pairs):
+    """Pairs of dimensions of a query (positions, d), turned by its positions 0 to 5."""
+    half = q.shape[-1] // 2
+    for pair, colour, length in zip(pairs, (DARK, GREY), (1, 0.6)):
+        for position in range(6):
+            point = q[position, [pair, pair + half]]
+            a, b = (length * point / point.norm()).tolist()
+            ax.annotate("", (a, b), (0, 0), arrowprops=dict(arrowstyle="-|>", color=colour))
+            ax.text(1.15 * a, 1.15 * b, position, color=colour, ha="center", va="center", fontsize=8)
+    ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), xticks=[], yticks=[], aspect="equal")
+    ax.set(xlabel="dimension i", ylabel="dimension i + d/2")
+
+
+def heatmap(ax, values, **labels):
+    """A matrix in colours, with its scale beside it."""
+    image = ax.imshow(torch.as_tensor(values), cmap="cividis")
+    ax.set(**labels)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8)
