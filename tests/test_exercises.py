@@ -1,5 +1,5 @@
 """The checks of the notebooks' exercises accept the solution and reject plausible mistakes (mistakes.md), and
-so do the hidden numbers of grade.py.
+so do the hidden numbers of grade.py. Both accept the other right ways that mistakes.md has.
 
 Before an exercise only those cells run whose names it needs, found by walking back from the names that it and
 its check use.
@@ -10,6 +10,7 @@ import contextlib
 import functools
 import re
 import symtable
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from notebooks import grade, judge, make
 
 ROOT = make.FOLDER.parent
 LENIENT = {"not floats"}  # True counts as 1.0 in the hidden numbers
+RIGHT = "right: "  # so begins the name of what is no mistake, but another right way
 
 
 def mistakes():
@@ -128,6 +130,17 @@ def judged(number, exercise, source):
     return judge.judge(source, given(number), probe, solved, 5)
 
 
+def rewritten(source, said, written):
+    """An exercise with `written` in place of what the solution says; "": of the whole (first) solution."""
+    above, begin, solution = source.partition(make.BEGIN)
+    assert said in solution, said
+    if said:
+        return above + begin + solution.replace(said, written)
+    indent = above.rpartition("\n")[2]
+    _, _, below = solution.partition(make.END)
+    return above + textwrap.indent(written, indent).lstrip() + below
+
+
 @pytest.mark.parametrize("key", MISTAKES)
 def test_the_solution_is_right_and_plausible_mistakes_are_not(key):
     number, _, exercise = key.split()
@@ -137,10 +150,12 @@ def test_the_solution_is_right_and_plausible_mistakes_are_not(key):
     assert judged(number, exercise, sources[at]) is None
     empty = make.unsolved(cells_of(number)[at])
     assert judged(number, exercise, empty).startswith(f"NotImplementedError: exercise {exercise}:")
-    above, begin, solution = sources[at].partition(make.BEGIN)
     for name, said, written in MISTAKES[key]:
-        assert said in solution
-        wrong = above + begin + solution.replace(said, written)
+        wrong = rewritten(sources[at], said, written)
+        if name.startswith(RIGHT):
+            check(number, at, wrong)
+            assert judged(number, exercise, wrong) is None, name
+            continue
         with pytest.raises(AssertionError, match=".") as caught:
             check(number, at, wrong)
             raise RuntimeError(f"accepted: {name}")
@@ -148,9 +163,15 @@ def test_the_solution_is_right_and_plausible_mistakes_are_not(key):
         assert judged(number, exercise, wrong) or name in LENIENT, name
 
 
-def test_every_exercise_has_two_mistakes():
+def test_every_exercise_has_two_mistakes_and_another_right_way():
+    """The latter where a notebook has any."""
     exercises = set()
     for path in make.solutions():
         for exercise in grade.exercises(make.read(path)):
             exercises.add(f"{path.name[:2]} exercise {exercise}")
-    assert {key for key, mistakes in MISTAKES.items() if len(mistakes) >= 2} == exercises
+    right = {}
+    for key, entries in MISTAKES.items():
+        right[key] = sum(name.startswith(RIGHT) for name, _, _ in entries)
+    assert {key for key, entries in MISTAKES.items() if len(entries) - right[key] >= 2} == exercises
+    begun = {key[:2] for key in right if right[key]}
+    assert not [key for key in exercises if key[:2] in begun and not right[key]]
