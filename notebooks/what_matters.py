@@ -79,10 +79,10 @@ def train_main(arguments):
         return train.main(arguments)
 
 
-def table_row(name, seed, runs="runs/what-matters"):
+def table_row(name, seed):
     """Finish a run, and measure it too when it always takes k segments -> its row of the table."""
     options = f"{MATTERS} {(MODELS | MISSING)[name]} --seed {seed}"
-    out = Path(runs, f"{name} seed {seed}".replace(",", "").replace(" ", "-"))
+    out = Path("runs/what-matters", f"{name} seed {seed}".replace(",", "").replace(" ", "-"))
     resumed = (out / "last.pt").exists()
     begun = time.process_time()
     result = finish(train_main, out, options)
