@@ -1,4 +1,4 @@
-"""HRM with N = T = 1, one wire changed at a time: the runs behind section 6 of notebook 06.
+"""HRM with N = T = 1, one wire changed at a time: the runs behind section 6.6 of notebook 06.
 
     python notebooks/wires.py    # the runs that notebooks/data/wires.csv lacks: 20 s each on one core
 

@@ -7,7 +7,7 @@ import pytest
 import train
 from analysis.depth import finish
 from hrm import HRMConfig
-from notebooks import what_matters, wires
+from notebooks import gradients, views, what_matters, wires
 from puzzles.errors import UserError
 from training.options import parse, with_preset
 
@@ -15,7 +15,7 @@ TINY = """--task sudoku --size 4 --steps 4 --train-size 8 --val-size 2 --test-si
     --no-compile --hidden-size 8 --num-heads 1 --H-layers 1 --L-layers 1 --M-max 2"""
 
 
-@pytest.mark.parametrize("changes", what_matters.MODELS.values())
+@pytest.mark.parametrize("changes", [*what_matters.MODELS.values(), *what_matters.MISSING.values()])
 def test_every_run_has_options_that_fit(changes):
     given = parse(f"{what_matters.MATTERS} {changes}".split(), "")
     options, sizes = with_preset(given)
@@ -57,3 +57,17 @@ def test_a_run_that_fails_says_why(here, capsys):
     with pytest.raises(UserError, match="wrong failed"):
         finish(train.main, here / "wrong", "--task chess")
     assert "chess" in capsys.readouterr().err
+
+
+def test_views_of_hard_puzzles(tmp_path, monkeypatch):
+    monkeypatch.setattr(views, "VIEWS", 2)
+    views.main([], n=2, table=tmp_path / "views.csv")
+    assert (tmp_path / "views.csv").read_text().count("\n") == 5
+    for row in csv.DictReader(views.TABLE.open()):
+        assert 1 <= int(row["segments"]) <= 16 and row["right"] <= row["keeps_rules"]
+
+
+def test_training_with_k_updates():
+    task, splits = gradients.puzzles()
+    [(step, _, solved)] = gradients.learn(2, 0, 50, task, splits)
+    assert step == 50 and 0 <= solved <= 1
