@@ -16,7 +16,7 @@ from einops import rearrange
 from extras.baselines import Transformer
 from puzzles.boards import BLUE, VERMILLION
 
-COLOURS = {"z_H": VERMILLION, "z_L": BLUE}  # in every figure
+COLOURS = {"z_H": VERMILLION, "z_L": BLUE}  # in every figure, here and in the notebooks
 
 
 # ---------------------------------------------------------------------------------------- watching a model
