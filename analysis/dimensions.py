@@ -30,8 +30,8 @@ def condense(batch):
 
 
 def gather(parts):
-    """What `condense` returned for batches of puzzles, as one. Rows that are longer than their number become as
-    short as that; the products between them stay."""
+    """What `condense` returned for batches of puzzles, as one. Rows longer than their number become as short
+    as that; the products between them stay."""
     condensed = torch.cat(parts)
     if condensed.ndim == 2:
         return torch.linalg.qr(condensed.T, mode="r").R.T

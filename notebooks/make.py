@@ -4,6 +4,8 @@ exercise solved.
     python notebooks/make.py           # all notebooks
     python notebooks/make.py 02 05     # those whose names start so
     python notebooks/make.py --no-run  # only labels and student copies, for a quick look
+    python notebooks/make.py 00 --keep 2,6,7,8    # for a workshop, in runs/workshop: the others solved
+    python notebooks/make.py 02 --svg  # its figures, for slides, in runs/figures
     python notebooks/make.py --repository https://github.com/OWNER/NAME    # once: the public address
 
 A notebook is made in three steps: run the solved one, derive the student copy NN_name.ipynb from it, run that
@@ -186,10 +188,18 @@ def label(solution, name):
     solution.cells = cells
 
 
-def derive(solution, name="", repository=None):
+def solved(cell):
+    """The source of an exercise that is given away: without the lines that mark the solution."""
+    first, *lines = cell.source.splitlines()
+    kept = [line for line in lines if line.strip() not in (BEGIN, END)]
+    return "\n".join([f"{first}: solved", *kept])
+
+
+def derive(solution, name="", repository=None, keep=None):
     """A solved notebook -> the student copy, without outputs. The same source always gives the same copy.
 
-    With its name, "02_one_step_gradient", the copy gets its first cell."""
+    With its name, "02_one_step_gradient", the copy gets its first cell. keep: numbers of the exercises that
+    stay open (None: all)."""
     repository = REPOSITORY if repository is None else repository
     cells = []
     exercises = 0
@@ -204,11 +214,14 @@ def derive(solution, name="", repository=None):
                 )
             if following is None or "check" not in tags(following):
                 raise UserError(f"exercise {exercises} is not followed by a cell with the tag check")
-            new.source = unsolved(cell)
+            new.source = unsolved(cell) if keep is None or exercises in keep else solved(cell)
         elif "check" in tags(cell):
             new.metadata["tags"] = [*tags(cell), "raises-exception"]
-        if "solution-notes" not in tags(cell):
+        given = keep is not None and "difficulty" in tags(cell) and exercises + 1 not in keep
+        if "solution-notes" not in tags(cell) and not given:
             cells.append(new)
+    if keep and max(keep) > exercises:
+        raise UserError(f"--keep {max(keep)}: {name} has {exercises} exercises")
     if name:
         first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
         cells.insert(first, nbformat.v4.new_code_cell(first_cell(repository), id="first"))
@@ -289,6 +302,40 @@ def make(path, run=True):
     save(derive(solution, path.stem), student_path)
 
 
+def workshop(path, keep, folder):
+    """A copy of a solved notebook in which the exercises `keep` stay open."""
+    solution = read(path)
+    label(solution, path.stem)
+    copy = derive(solution, path.stem, keep=keep)
+    for cell in copy.cells:
+        cell.source = cell.source.replace("](../", "](../../")  # as deep as the solved one
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(copy, folder / path.name)
+    print(f"written: {folder / path.name}")
+
+
+def draw(path, folder):
+    """Run a solved notebook and write its figures as SVG, named by their sections."""
+    notebook = read(path)
+    vector = nbformat.v4.new_code_cell("%matplotlib inline\n%config InlineBackend.figure_formats = ['svg']")
+    notebook.cells.insert(0, vector)
+    execute(notebook, path.parent, path.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    section = path.stem
+    found = {}  # figures of each section
+    for cell in notebook.cells:
+        heading = re.search(r"^## (.+)", cell.source, flags=re.M)
+        if cell.cell_type == "markdown" and heading:
+            section = re.sub(r"[^a-z0-9.]+", "-", heading[1].lower()).strip("-")
+        for output in cell.get("outputs", []):
+            svg = output.get("data", {}).get("image/svg+xml")
+            if svg:
+                found[section] = found.get(section, 0) + 1
+                place = folder / f"{path.stem[:2]}-{section}-{found[section]}.svg"
+                place.write_text(svg, encoding="utf-8")
+    print(f"written: {sum(found.values())} figures of {path.name} in {folder}")
+
+
 def with_line(text, begin, line, after):
     """The text with `line` in place of the line that begins so, or else behind the first that begins with
     `after`; line "": without it."""
@@ -320,6 +367,13 @@ def set_repository(address):
     REPOSITORY = address
 
 
+def numbers(text):
+    """"2,6" -> {2, 6}."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise UserError(f"--keep {text}: numbers of exercises are expected, such as 2,6,7,8")
+    return {int(number) for number in text.split(",")}
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -328,6 +382,8 @@ def main(argv=None):
         "prefixes", nargs="*", metavar="NN", help="first characters of notebooks' names; none: all"
     )
     parser.add_argument("--no-run", action="store_true", help="only labels and student copies")
+    parser.add_argument("--keep", metavar="2,6", help="exercises that stay open, the others solved")
+    parser.add_argument("--svg", action="store_true", help="write the figures as SVG")
     parser.add_argument("--repository", help="set the public address everywhere; implies --no-run")
     args = parser.parse_args(argv)
     if args.repository is not None:
@@ -336,8 +392,14 @@ def main(argv=None):
     if not paths:
         asked = " or ".join(args.prefixes)
         raise UserError(f"no notebook starts with {asked}; they are in {FOLDER / 'solutions'}")
+    runs = FOLDER.parent / "runs"
     for path in paths:
-        make(path, run=not args.no_run and args.repository is None)
+        if args.keep:
+            workshop(path, numbers(args.keep), runs / "workshop")
+        elif args.svg:
+            draw(path, runs / "figures")
+        else:
+            make(path, run=not args.no_run and args.repository is None)
 
 
 if __name__ == "__main__":

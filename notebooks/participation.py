@@ -35,8 +35,8 @@ def some(puzzles, n, choices=20):
 
 
 def shares(z, labels):
-    """The share of the variance of cells' states z (updates, B, S, D) that lies between groups' means: between
-    positions, updates, puzzles, and the symbols that belong into the cells, labels (B, S)."""
+    """The share of the variance of cells' states z (updates, B, S, D) that lies between the means of groups:
+    positions, updates, puzzles, and the digits that belong into the cells, labels (B, S)."""
     z = z - z.mean((0, 1, 2))
     total = z.square().sum(-1).mean()
     found = {}
@@ -69,7 +69,8 @@ def draw_readings():
         averaged = reading in ("steps", "trajectories")
         used = np.full((updates, positions), 1 - float(reading == "puzzles"))
         used[-1] = 1
-        ax.pcolormesh(used, cmap="Greys", vmin=0, vmax=4, edgecolors="white", lw=0.3)
+        edge = PALE if reading == "puzzles" else "white"
+        ax.pcolormesh(used, cmap="Greys", vmin=0, vmax=4, edgecolors=edge, lw=0.4)
         for x, y, width, height in strips if averaged else []:
             ax.add_patch(plt.Rectangle((x, y), width, height, fill=False, hatch="////", lw=0, ec="white"))
         for x, y, width, height in frames[reading]:
@@ -94,7 +95,8 @@ def draw_ratios(pr, guess):
         label = "trained" if i == 0 else "three untrained" if i == 1 else None
         H, L = (np.array([pr[model, reading, name] for reading in READINGS]) for name in COLOURS)
         for name, values in (("z_H", H), ("z_L", L)):
-            left.plot(values, at, "o", color=COLOURS[name], label=f"{name}, {label}" if label else None, **fill)
+            text = f"{name}, {label}" if label else None
+            left.plot(values, at, "o", color=COLOURS[name], label=text, **fill)
         right.plot(H / L, at, "o", color=DARK, label=label, **fill)
     right.axvline(1, color=GREY, lw=1)
     right.axvline(guess, color=DARK, ls=":", label="your guess, trained")
@@ -123,5 +125,5 @@ def draw_tasks(ratios):
     ax.set(xscale="log", xticks=(0.5, 0.7, 1, 1.5, 2, 3), xlim=(0.4, 3.3), xlabel="z_H : z_L, trained")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
-    ax.invert_yaxis()
+    ax.set_ylim(len(READINGS) - 0.5, -0.5)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

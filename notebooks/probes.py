@@ -283,29 +283,21 @@ def notebook_05_exercise_1(f, draw):
 
 
 def notebook_05_exercise_2(f, draw):
-    r = draw.uniform(0.1, 0.9)
-    return f.geometric_pr(r), f.decay_for(draw.uniform(2, 30))
-
-
-def notebook_05_exercise_3(f, draw):
     X = draw.normal(12, 4) @ draw.normal(4, 4) + 2
     return f.pr_of_rows(X)
 
 
-def notebook_05_exercise_4(f, draw):
+def notebook_05_exercise_3(f, draw):
     n = draw.whole(20, 200)
     return f.corrected_pr(draw.uniform(2, n / 2), n)
 
 
+def notebook_05_exercise_4(f, draw):
+    z = draw.normal(draw.whole(2, 5), 3, 4, 5)
+    return [f.rows_of(z, reading) for reading in ("tokens", "steps", "puzzles", "trajectories")]
+
+
 def notebook_05_exercise_5(f, draw):
-    values = draw.rng.normal(size=40)
-    rng = np.random.default_rng(draw.whole(0, 1000))
-    interval = f.bootstrap_interval(lambda rows: values[rows].mean(), 40, 2000, rng)
-    sigma = values.std() / 40**0.5
-    return [round(4 * float(end - values.mean()) / sigma) for end in interval]
-
-
-def notebook_05_exercise_6(f, draw):
     z = draw.normal(3, 4, 2, 5)
     z += draw.normal(3, 1, 1, 5)
     z += draw.normal(1, 4, 1, 5)
@@ -314,6 +306,14 @@ def notebook_05_exercise_6(f, draw):
         found.append(f.centre_within(z, group))
         found.append(f.share_between(z, group))
     return found
+
+
+def notebook_05_exercise_6(f, draw):
+    """Both ends are powers of 2, whatever is drawn: the chance that a quantile lies at another is 1e-10."""
+    weight = draw.uniform(0.5, 2)
+    ones = np.arange(9) >= draw.whole(4, 6)
+    rng = np.random.default_rng(draw.whole(0, 1000))
+    return f.bootstrap_interval(lambda index: weight * 2.0 ** ones[index].sum(), 9, 4000, rng)
 
 
 # ------------------------------------------------------------------------------------------------ notebook 06

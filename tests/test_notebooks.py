@@ -12,7 +12,7 @@ import subprocess
 import nbformat
 import pytest
 
-from notebooks import make
+from notebooks import grade, make
 from puzzles.errors import UserError
 from tests.test_exercises import names
 
@@ -110,6 +110,35 @@ def test_deriving(tmp_path):
     assert student.cells[3].outputs[0].data["text/plain"] == "3"  # it went on after the failed check
     with pytest.raises(UserError, match="boom failed: (.|\n)*division by zero"):
         make.execute(notebook(("1 / 0", None)), tmp_path, "boom")
+
+
+def test_a_copy_for_a_workshop(tmp_path):
+    """Of 00, with three exercises open: what the student must write is what was taken out."""
+    make.workshop(SOLUTIONS[0], {2, 6, 7}, tmp_path)
+    copy = make.read(tmp_path / SOLUTIONS[0].name)
+    solution = grade.exercises(make.read(SOLUTIONS[0]))
+    for number, source in grade.exercises(copy).items():
+        left_open = number in (2, 6, 7)
+        assert left_open == ("raise NotImplementedError" in source) == (": solved" not in source)
+        assert left_open or source.splitlines()[-1] == solution[number].splitlines()[-2]
+    labelled = [cell for cell in copy.cells if "difficulty" in make.tags(cell)]
+    assert len(labelled) == 3
+    with pytest.raises(UserError, match="--keep 99: 00_build_hrm has .* exercises"):
+        make.workshop(SOLUTIONS[0], {2, 99}, tmp_path)
+    with pytest.raises(UserError, match="--keep 2;6: numbers of exercises are expected"):
+        make.main(["00", "--keep", "2;6"])
+
+
+def test_figures_for_slides(tmp_path):
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    path = tmp_path / "07_two.ipynb"
+    two = notebook((plot, None), (plot, None))
+    two.cells.insert(1, nbformat.v4.new_markdown_cell("## 7.1 A second: one"))
+    nbformat.write(two, path)
+    make.draw(path, tmp_path / "figures")
+    found = sorted(tmp_path.glob("figures/*.svg"))
+    assert [each.name for each in found] == ["07-07_two-1.svg", "07-7.1-a-second-one-1.svg"]
+    assert all("<svg" in each.read_text() for each in found)
 
 
 def test_first_cell_badges_and_hints():
