@@ -29,15 +29,6 @@ def condense(batch):
     return batch.mT @ batch
 
 
-def gather(parts):
-    """What `condense` returned for batches of puzzles, as one. Rows longer than their number become as short
-    as that; the products between them stay."""
-    condensed = torch.cat(parts)
-    if condensed.ndim == 2:
-        return torch.linalg.qr(condensed.T, mode="r").R.T
-    return condensed
-
-
 def ratio_of_choice(condensed, chosen):
     """PR of the rows of these puzzles (their numbers, some perhaps repeated), all condensed."""
     if condensed.ndim == 2:
@@ -58,7 +49,9 @@ def measure(model, inputs, puzzle_ids, segments, choices):
             parts[reading, name].append(condense(rows(z, reading)))
     ratios = {}
     for reading, name in parts:
-        condensed = gather(parts[reading, name])
+        condensed = torch.cat(parts[reading, name])
+        if condensed.ndim == 2:  # long rows: as short as there are puzzles, with the same products
+            condensed = torch.linalg.qr(condensed.T, mode="r").R.T
         of_choices = [ratio_of_choice(condensed, chosen) for chosen in choices]
         ratios[reading, name] = np.array(of_choices)
     for reading in READINGS:
