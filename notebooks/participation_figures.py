@@ -112,8 +112,8 @@ def lead(ax, counts, curve, bootstrap, untrained):
 
 
 def paths(condensed, first_right):
-    """Each puzzle's trajectory on two principal directions of z_H and of z_L. Colour: the segment of its first
-    right answer; 17: never."""
+    """Each puzzle's trajectory on two principal directions of z_H and of z_L. Colour: the segment of its
+    first right answer; 17: never."""
     sheet, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
     solved = first_right < 17
     for ax, name in zip(axes, COLOURS):
