@@ -116,9 +116,9 @@ def test_figures_for_slides(tmp_path):
 
 
 def test_a_copy_for_a_workshop(tmp_path):
-    make.workshop(SOLUTIONS[0], {6, 8}, tmp_path)
+    make.workshop(SOLUTIONS[0], {6, 7}, tmp_path)
     copy = (tmp_path / SOLUTIONS[0].name).read_text()
-    assert re.findall(r"Error\(.*exercise (\d+)", copy) == ["6", "8"]
+    assert re.findall(r"Error\(.*exercise (\d+)", copy) == ["6", "7"]
 
 
 def test_first_cell_badges_and_hints():
