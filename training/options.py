@@ -90,7 +90,7 @@ PRESETS = {
         },
         "maze": {"size": 9, "train_size": 20_000, "val_size": 300, "hidden_size": 48, "num_heads": 3,
                  "exploration": 0.5, "hints": 0.2, "grow_M_max": 0.8, "lr": 2.5e-3, "lr_end": 0.0,
-                 "eval_every": 500, "steps": 2700},
+                 "eval_every": 500, "steps": 3000},
         "sudoku": {"size": 6, "num_heads": 4, "batch_size": 32, "grow_M_max": 0.3, "eval_every": 500,
                    "steps": 6000},
         "arc1": {"size": 6, "task_options": "augmentations=60 training=false", "M_max": 4, "confidence": 0.95,
