@@ -1,5 +1,5 @@
-"""pytest runs the solved notebooks; the training at the end of the first is cut short there."""
+"""pytest runs the solved notebooks; what the first one trains is cut short there."""
 
 import os
 
-os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 400: a minute
+os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 250, four times

@@ -63,6 +63,14 @@ class Toy:
         return (z_H.detach(), 0.9 * z_L), outputs[..., :5], outputs[:, 0, 5], outputs[:, 0, 6]
 
 
+class Whole(Toy):
+    """Its Q-values are whole numbers: often two of them are equal."""
+
+    def __call__(self, z, inputs):
+        z, logits, q_halt, q_continue = super().__call__(z, inputs)
+        return z, logits, q_halt.round(), q_continue.round()
+
+
 class Surer(Toy):
     """Sure after 1 to 8 segments, as the sum of a puzzle says, and not sure any more after that."""
 

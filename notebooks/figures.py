@@ -7,7 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.states import COLOURS
-from puzzles.boards import DARK, GREY, LIGHT_BLUE, PALE, WHITE, show_board
+from puzzles.boards import DARK, GREY, LIGHT_BLUE, LILAC, PALE, WHITE, show_board
 
 H, L = COLOURS["z_H"], COLOURS["z_L"]
 TICKS = 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99
@@ -172,3 +172,34 @@ def paired_dots(ax, rows, seeds, n=500):
     ax.set_xlabel("share of test puzzles solved (logit axis; bar: mean)")
     ax.grid(axis="y", visible=False)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+
+
+BROKEN = {  # notebook 00: HRM, and what is left without one part of it
+    "MyHRM": (DARK, "o"),
+    "NoDetach": (GREY, "s"),
+    "FullGradient": ("#009e73", "d"),
+    "ThroughTime": (LILAC, "^"),
+    "OneSpeed": (LIGHT_BLUE, "v"),
+    "PreNorm": ("#e69f00", "X"),
+}
+
+
+def draw_broken(ax, rows, **labels):
+    """{a name of BROKEN: numbers}: a line for each, over 1, 2, …; with marks where they are few."""
+    for name, values in rows.items():
+        colour, mark = BROKEN[name]
+        style = dict(marker=mark) if len(values) < 20 else dict(lw=0.8)
+        ax.plot(range(1, len(values) + 1), values, color=colour, label=name, **style)
+    ax.set(**labels)
+
+
+def draw_angles(angles, pairs):
+    """Rotary angles (1+S, pairs) on a square board, a map for each of some pairs."""
+    side = int(len(angles) ** 0.5)
+    fig, axes = plt.subplots(1, len(pairs), figsize=(9, 2.4), layout="constrained")
+    for ax, pair in zip(axes, pairs):
+        board = angles[1:, pair].reshape(side, side).numpy()
+        image = ax.imshow(board, cmap="cividis", vmin=0, vmax=angles.max())
+        turned_by = "row" if pair < angles.shape[1] // 2 else "column"
+        ax.set(title=f"pair {pair}: {turned_by}", xticks=[], yticks=[])
+    fig.colorbar(image, ax=axes, label="angle (radians)")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from draws import Descent, Toy
+from draws import Descent, Toy, Whole
 from hrm import IGNORE
 
 
@@ -63,13 +63,13 @@ def exercise_6(f, draw):
 def exercise_7(f, draw):
     z, injection = draw.normal(2, 2, 4)
     blocks = [layer(draw, 4) for _ in range(draw.whole(2, 5))]
-    return f.module(z, injection, blocks)
+    return f.module(z, injection, blocks), z
 
 
-def exercise_8(f, draw):
+def two_modules(draw):
+    """Functions f_H and f_L, their weights, and z_H, z_L, x."""
     A = draw.normal(3, 3).requires_grad_()
     B = draw.normal(3, 3).requires_grad_()
-    z_H, z_L, x = draw.normal(3, 3)
 
     def f_H(z, injection):
         return (z @ A + injection).tanh()
@@ -77,17 +77,28 @@ def exercise_8(f, draw):
     def f_L(z, injection):
         return (z @ B + 0.5 * injection).tanh()
 
-    found = [f.update(i, f_H, f_L, z_H, z_L, x, 2) for i in (1, 2)]
+    return (f_H, f_L), (A, B), draw.normal(3, 3)
+
+
+def thought(think, functions, weights, states):
+    """The new states of some segments, and the gradients through them."""
+    found = []
     for N, T in ((1, 1), (1, 3), (2, 1), (3, 2)):
-        new_H, new_L = f.think(f_H, f_L, z_H, z_L, x, N, T)
+        new_H, new_L = think(*functions, *states, N, T)
         loss = new_H.sum() + 2 * new_L.sum()
-        found += [new_H, new_L, torch.autograd.grad(loss, (A, B))]
+        found += [new_H, new_L, torch.autograd.grad(loss, weights)]
     return found
+
+
+def exercise_8(f, draw):
+    functions, weights, states = two_modules(draw)
+    found = [f.update(i, *functions, *states, 2) for i in (1, 2)]
+    return found + thought(f.think, functions, weights, states)
 
 
 def exercise_9(f, draw):
     logits = 3 * draw.normal(2, 4, 5)
-    logits[0, 0, :2] = torch.tensor([1.0, 0.0])
+    logits[0, 0, 0] = 1.0
     logits.requires_grad_()
     losses = f.stablemax_loss(logits, draw.labels(2, 4))
     return losses, torch.autograd.grad(losses.sum(), logits)
@@ -109,19 +120,19 @@ def exercise_11(f, draw):
 
 
 def exercise_12(f, draw):
-    model = Toy(draw)
-    slots = f.Slots(
-        inputs=draw.tokens(8, 3),
-        labels=draw.labels(8, 3),
-        z=tuple(draw.normal(2, 8, 3, 4)),
-        count=draw.wholes(1, 5, 8),
-        halted=draw.mask(8, 0.4),
-    )
-    batch = draw.tokens(8, 3), draw.labels(8, 3)
-    M_min = draw.wholes(1, 5, 8)
-    new, loss = f.act_step(model, slots, batch, 4, M_min)
-    gradients = torch.autograd.grad(loss, (model.A, model.out))
-    return list(vars(new).values()), loss, gradients
+    found = []
+    for model in (Toy(draw), Whole(draw)):
+        slots = f.Slots(
+            inputs=draw.tokens(8, 3),
+            labels=draw.labels(8, 3),
+            z=tuple(draw.normal(2, 8, 3, 4)),
+            count=draw.wholes(1, 5, 8),
+            halted=draw.mask(8, 0.4),
+        )
+        batch = draw.tokens(8, 3), draw.labels(8, 3)
+        new, loss = f.act_step(model, slots, batch, 4, draw.wholes(1, 5, 8))
+        found += [list(vars(new).values()), loss, torch.autograd.grad(loss, (model.A, model.out))]
+    return found
 
 
 def exercise_13(f, draw):
@@ -142,6 +153,18 @@ def exercise_13(f, draw):
 
 
 def exercise_14(f, draw):
-    model = Toy(draw)
     inputs = draw.tokens(12, 3)
-    return f.solve(model, inputs, 1), f.solve(model, inputs, 6)
+    found = []
+    for model in (Toy(draw), Whole(draw)):
+        found += [f.solve(model, inputs, 1), f.solve(model, inputs, 6)]
+    return found
+
+
+def exercise_15(f, draw):
+    z = draw.normal(3).requires_grad_()
+    kept = f.NoDetach.cut(None, 2 * z)
+    functions, weights, states = two_modules(draw)
+    found = [kept, kept.requires_grad]
+    for kind in (f.FullGradient, f.OneSpeed):
+        found += thought(lambda *given: kind.think(None, *given), functions, weights, states)
+    return *found, f.PreNorm.block(None, draw.normal(2, 5), layer(draw, 5), layer(draw, 5))

@@ -42,12 +42,12 @@ def test_submissions(tmp_path, capsys):
         nbformat.write(handed_in(changes), tmp_path / name / "homework.ipynb")
     (tmp_path / "broken.ipynb").write_text("{")
     grade.main([str(tmp_path), "--limit", "8", "--seed", "3"])
-    assert "anna/homework.ipynb: 25 of 25" in capsys.readouterr().out
+    assert "anna/homework.ipynb: 27 of 27" in capsys.readouterr().out
     with open(tmp_path / "points.csv", encoding="utf-8") as file:
         anna, ben, broken = csv.DictReader(file)
     assert anna["notebook"] == "00_build_hrm" and anna["remarks"] == ""
     assert [anna[f"exercise {number}"] for number in (1, 4, 8)] == ["1", "2", "3"]
-    assert ben["points"] == "17"
+    assert ben["points"] == "19"
     assert [ben[f"exercise {number}"] for number in range(1, 8)] == [*"000000", "1"]
     for remark in ("2: ModuleNotFoundError", "3: ModuleNotFoundError", "4: SyntaxError", "5: SystemExit"):
         assert remark in ben["remarks"]
