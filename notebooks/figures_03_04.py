@@ -187,7 +187,7 @@ def draw_shuffles(panels):
         ax.axvline(observed, color=DARK, lw=2, label="the real labels")
         ax.set(title=name, xlabel="difference in mean growth (natural logarithm)")
     axes[0].set(ylabel="shuffles", xlim=(-1, 2.2))
-    axes[0].legend(fontsize=8, loc="upper left")
+    axes[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0.55, 0.75))
 
 
 def plot_schedule(ax, moved, H_steps):
