@@ -218,23 +218,25 @@ def draw_digits(ax, xy, digits):
     ax.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
 
 
-def draw_settled(moved, right):
-    """Left: how fast z_H moves (segments, B), a line for each puzzle. Right: at the end, right and wrong
-    answers apart."""
-    _, (left, ax) = plt.subplots(1, 2, figsize=(9, 3.3), sharey=True)
-    shown = np.maximum(moved, 1e-3)
-    rng = np.random.default_rng(0)
+def draw_settled(moved, swing, right):
+    """How far z_H moves from segment to segment, and in a segment's last update, both (segments, B): a line
+    for each puzzle, then both at the end, right and wrong answers apart."""
+    shape = {"figsize": (9.5, 3.3), "sharey": True, "width_ratios": (2, 1, 1)}
+    _, (left, *ends) = plt.subplots(1, 3, **shape)
     for is_right, look in LOOKS.items():
         which = right[-1] == is_right
-        lines = shown[:, which][:, :25]
-        left.semilogy(np.arange(1, len(moved) + 1), lines, color=look["color"], lw=0.5, alpha=0.7)
-        at = (0 if is_right else 1) + rng.uniform(-0.2, 0.2, which.sum())
-        ax.scatter(at, shown[-1, which], s=12, color=look["color"])
-    left.set(xlabel="segment", ylabel="distance z_H moved, mean of cells")
-    ax.set(xlabel="answer at the last segment", xlim=(-0.6, 1.6))
-    ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
-    ax.axhline(0.1, color=GREY, ls="--")
-    ax.text(0.5, 0.1, "settled: below", fontsize=8, va="bottom", ha="center", color=DARK)
+        segment = np.arange(1, len(moved) + 1)
+        left.semilogy(segment, moved[:, which][:, :25], color=look["color"], lw=0.5, alpha=0.7)
+        for ax, distance in zip(ends, (moved, swing)):
+            at = np.random.default_rng(0).uniform(-0.25, 0.25, which.sum()) + (not is_right)
+            ax.scatter(at, distance[-1, which], s=12, color=look["color"])
+    left.set(xlabel="segment", ylabel="distance z_H moved", title="from segment to segment")
+    for ax, title in zip(ends, ("the same, segment 16", "in its last update")):
+        ax.set(title=title, xlim=(-0.6, 1.6), xlabel="answer")
+        ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
+        ax.axhline(0.1, color=GREY, ls="--")
+    for ax in (left, *ends):
+        ax.title.set_fontsize(10)
 
 
 # ---------------------------------- what exercises compute, for the cells after them: one may skip exercises
