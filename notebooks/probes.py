@@ -202,15 +202,20 @@ def notebook_02_exercise_6(f, draw):
 
 
 # ------------------------------------------------------------------------------------------------ notebook 03
-notebook_03_exercise_1 = probes_00.exercise_10
-
-
-def notebook_03_exercise_2(f, draw):
+def notebook_03_exercise_1(f, draw):
     segments = draw.wholes(1, 7, 30)
     M_min = draw.wholes(1, 7, 30)
     q_halt = draw.wholes(-2, 3, 30).float()  # sometimes equal to the other one
     q_continue = draw.wholes(-2, 3, 30).float()
     return f.halts(q_halt, q_continue, segments, M_min, 5)
+
+
+def notebook_03_exercise_2(f, draw):
+    logits = 3 * draw.normal(4, 6, 5)
+    labels = draw.labels(4, 6)
+    logits[0] += 9 * torch.nn.functional.one_hot(labels[0].clamp(min=0), 5)  # one of them is right
+    q_halt = torch.cat([draw.normal(2), torch.tensor([150.0, -150.0])])
+    return f.bce_segment_loss(logits, labels, q_halt)
 
 
 def notebook_03_exercise_3(f, draw):
@@ -230,11 +235,10 @@ def notebook_03_exercise_3(f, draw):
 
 
 def notebook_03_exercise_4(f, draw):
-    logits = 3 * draw.normal(4, 6, 5)
-    labels = draw.labels(4, 6)
-    logits[0] += 9 * torch.nn.functional.one_hot(labels[0].clamp(min=0), 5)  # one of them is right
-    q_halt = torch.cat([draw.normal(2), torch.tensor([150.0, -150.0])])
-    return f.bce_segment_loss(logits, labels, q_halt)
+    right = draw.rng.random((5, 40)) < 0.7
+    right[:, 0] = True
+    right[:, 1] = False
+    return f.right_from(right)
 
 
 def notebook_03_exercise_5(f, draw):
@@ -261,12 +265,17 @@ def notebook_04_exercise_3(f, draw):
 
 
 def notebook_04_exercise_4(f, draw):
-    X = draw.normal(9, 4) @ draw.normal(4, 4) + 3
-    coordinates, share = f.principal_components(X, 2)
-    return coordinates.abs(), share  # a direction has no sign
+    signal = draw.wholes(0, 9, 60).float().reshape(4, 15)  # some equal to the threshold
+    return f.halt_below(signal, draw.mask(60).reshape(4, 15), draw.whole(1, 5))
 
 
 def notebook_04_exercise_5(f, draw):
+    X = draw.normal(9, 4) @ draw.normal(4, 4) + 3
+    coordinates, share = f.principal_components(X, 2)
+    return np.abs(np.asarray(coordinates)), np.asarray(share)  # a direction has no sign
+
+
+def notebook_04_exercise_6(f, draw):
     label = np.arange(10) < 4
     noise = draw.rng.normal(size=10)
     found = []

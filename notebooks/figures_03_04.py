@@ -1,0 +1,264 @@
+"""Figures of notebooks 03 and 04 that take more lines to draw than to compute."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from analysis.states import COLOURS, pca, residuals
+from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION
+
+LOOKS = {True: {"color": DARK, "label": "right"}, False: {"color": LILAC, "label": "wrong"}}  # an answer
+
+
+# ------------------------------------------------------------------------------------------------ notebook 03
+def draw_segments():
+    """Three segments: what goes forward, and what comes back."""
+    _, ax = plt.subplots(figsize=(9, 2.7))
+    frame = {"boxstyle": "round,pad=0.6", "fc": PALE, "ec": GREY}
+    forward, back = ({"arrowstyle": "->", "color": colour, "lw": 1.8} for colour in (BLUE, VERMILLION))
+    for m in (1, 2, 3):
+        x = 4.2 * m
+        place = {"ha": "center", "va": "center"}
+        ax.text(x, 0, f"segment {m}\nN·T updates of L\nN updates of H", color=DARK, bbox=frame, **place)
+        ax.annotate("", (x - 0.25, 1.45), (x - 0.25, 0.75), arrowprops=forward)
+        ax.annotate("", (x + 0.25, 0.75), (x + 0.25, 1.45), arrowprops=back)
+        ax.text(x, 1.7, f"loss {m} → optimiser step {m}", color=DARK, fontsize=9, **place)
+        ax.annotate("", (x + 2.85, 0.15), (x + 1.3, 0.15), arrowprops=forward)
+        ax.text(x + 2.05, 0.45, f"$z^{m}$", color=BLUE, fontsize=12, **place)
+        ax.text(x + 2.05, -0.45, "no gradient\ncomes back", color=VERMILLION, fontsize=8, **place)
+    ax.text(2.8, -1.3, "blue: values forward", color=BLUE)
+    ax.text(6.2, -1.3, "vermillion: gradient back", color=VERMILLION)
+    ax.set(xlim=(2.6, 15.6), ylim=(-1.5, 2))
+    ax.axis("off")
+
+
+def draw_targets(halt, go_on, target):
+    """Q-values of segments 1 to 6, and the targets of the first five."""
+    _, ax = plt.subplots(figsize=(8, 3.2))
+    m = np.arange(1, 7)
+    ax.axvspan(5.5, 6.5, color=PALE, lw=0)
+    ax.text(6, 0.04, "never happens", ha="center", fontsize=9)
+    ax.plot(m, halt, "o", ms=7, color=BLUE, label="σ(q_halt)")
+    ax.plot(m, go_on, "s", ms=6, color=VERMILLION, label="σ(q_continue)")
+    ax.plot(m[:5], target, "o", ms=12, mfc="none", mec=DARK, label="target of σ(q_continue)")
+    arrow = {"arrowstyle": "->", "color": GREY}
+    for i, height in enumerate(target, start=1):
+        ax.annotate("", (i + 0.12, height), (i + 0.92, height), arrowprops=arrow)
+    ax.set(xlabel="segment m (M_max = 5)", ylabel="value (probability)", ylim=(0, 1.05), xlim=(0.5, 6.5))
+    ax.legend(loc="upper left", fontsize=9)
+
+
+def draw_slots(holds, halted, path):
+    """All (steps, B): the number of the puzzle that a slot holds, does it halt, the length of its path."""
+    steps, B = holds.shape
+    _, ax = plt.subplots(figsize=(9, 3.4))
+    for slot in range(B):
+        for turn, puzzle in enumerate(np.unique(holds[:, slot])):
+            when = np.flatnonzero(holds[:, slot] == puzzle)
+            colour = LIGHT_BLUE if turn % 2 else PALE
+            ax.barh(slot, len(when) - 0.06, left=when[0], height=0.8, align="center", color=colour)
+            ax.text(when[0] + 0.1, slot, path[when[0], slot], va="center", fontsize=8, color=DARK)
+            if halted[when[-1], slot]:
+                ax.plot(when[-1] + 0.86, slot, "|", color=DARK, ms=13, mew=2)
+    ax.plot([], [], "|", color=DARK, ms=11, mew=2, label="halts: a new maze in the next step")
+    ax.set(xlabel="step (one segment for every slot)", ylabel="slot", yticks=range(B))
+    ax.set(xlim=(0, steps), ylim=(B - 0.5, -0.5))
+    ax.grid(visible=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
+
+
+def draw_forgetting(runs):
+    """{name: (of each training step how many puzzles left their slot, and their segments, a sum (steps, 2);
+    share right after each segment (segments,); the same with one cell open)}"""
+    _, (learn, think, one) = plt.subplots(1, 3, figsize=(9.5, 3))
+    for (name, (left, right, nearly)), colour, style in zip(runs.items(), (LILAC, DARK, BLUE), "os^"):
+        count, segments = left.reshape(20, -1, 2).sum(1).T
+        steps = (np.arange(20) + 0.5) * len(left) / 20
+        learn.plot(steps, segments / count, color=colour)
+        for ax, share in ((think, right), (one, nearly)):
+            ax.plot(np.arange(1, len(share) + 1), share, style + "-", color=colour, label=name)
+            ax.set(xlabel="segments, without halting", ylim=(-0.03, 1.05))
+    learn.set(xlabel="optimiser step", title="training: segments a puzzle stays", ylim=(0, 4.3))
+    think.set(title="new puzzles: share right")
+    one.set(title="one cell open: share right")
+    think.legend(fontsize=8)
+    for ax in (learn, think, one):
+        ax.title.set_fontsize(10)
+
+
+def draw_work_and_doubt(panels):
+    """{title: (label, groups, right from (n,), used (n,))}: their means in each group (name, rows (n,))."""
+    _, axes = plt.subplots(1, len(panels), figsize=(9, 3.2), sharey=True)
+    for ax, (title, (label, groups, right, used)) in zip(axes, panels.items()):
+        x = np.arange(len(groups))
+        for values, look in (
+            (used, {"fmt": "s-", "color": LILAC, "label": "segments used"}),
+            (right, {"fmt": "o-", "color": DARK, "label": "right from segment"}),
+        ):
+            means = [values[rows].mean() for _, rows in groups]
+            error = [1.96 * values[rows].std() / rows.sum() ** 0.5 for _, rows in groups]
+            ax.errorbar(x, means, error, **look)
+        ax.set(title=title, xlabel=label, ylim=(0, None))
+        ax.set_xticks(x, [f"{name}\n({rows.sum()})" for name, rows in groups])
+    axes[0].set_ylabel("segments, mean ± 95 %")
+    axes[0].legend(loc="upper left")
+
+
+def draw_sweep(thresholds, sweeps):
+    """{name: [(used (n,), right (n,)) for each threshold]}: what it costs and brings to stop later."""
+    _, axes = plt.subplots(1, 2, figsize=(9, 3))
+    x = np.arange(len(thresholds))
+    for (name, results), colour, mark in zip(sweeps.items(), (DARK, LILAC), "os"):
+        for ax, which in zip(axes, (1, 0)):
+            ax.plot(x, [result[which].mean() for result in results], mark + "-", color=colour, label=name)
+    for ax, label in zip(axes, ("share solved", "segments per puzzle")):
+        ax.set_xticks(x, thresholds)
+        ax.set(xlabel="stop when σ(q_halt) exceeds", ylabel=label)
+    axes[1].set_ylim(0, None)
+    axes[1].legend()
+
+
+def draw_stops(panels, most):
+    """{title: (used (n,), right (n,))}: how many puzzles stop after each segment, right or wrong."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(9, 2.5), sharey=True)
+    for ax, (title, (used, right)) in zip(axes, panels.items()):
+        below = np.zeros(most)
+        for is_right, look in LOOKS.items():
+            share = np.bincount(used[right == is_right], minlength=most + 1)[1:] / len(used)
+            ax.bar(np.arange(1, most + 1), share, bottom=below, **look)
+            below += share
+        ax.set(title=f"{title}: {right.mean():.3f} right, {used.mean():.2f} segments", ylim=(0, 1))
+        ax.set(xlabel="segments used")
+        ax.title.set_fontsize(10)
+    axes[0].set_ylabel("share of the puzzles")
+    axes[1].legend()
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------ notebook 04
+def draw_jumps(jumps, given, updates):
+    """How far the state of each cell jumped (updates, side, side), after some of the updates."""
+    shape = {"figsize": (9, 1.9), "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(updates), **shape)
+    for ax, i in zip(axes, updates):
+        picture = ax.imshow(jumps[i - 1], cmap="Greys", vmin=0, vmax=12)
+        ax.scatter(*np.nonzero(np.asarray(given))[::-1], s=7, color=LILAC)
+        ax.set(title=f"update {i}", xticks=[], yticks=[])
+        ax.title.set_fontsize(9)
+        ax.grid(visible=False)
+    figure.colorbar(picture, ax=axes, shrink=0.6, label="distance moved")
+
+
+def plot_residuals(ax, model, trajectory, untrained=None):
+    """Residuals of z_H and z_L against the step (an update of L): median and quartiles over the puzzles; of
+    the untrained model z_H alone."""
+    T = model.config.L_cycles if len(trajectory.z_L) else 1
+    for (name, colour), initial in zip(COLOURS.items(), trajectory.initial):
+        z = getattr(trajectory, name)
+        if not len(z):
+            continue
+        low, middle, high = np.quantile(residuals(z, initial), (0.25, 0.5, 0.75), axis=1)
+        steps = np.arange(1, len(z) + 1) * (T if name == "z_H" else 1)
+        ax.plot(steps, middle, "o-", ms=3, color=colour, label=name if T > 1 else "z")
+        ax.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+    if untrained:
+        middle = residuals(untrained.z_H, untrained.initial[0]).median(1).values
+        steps = np.arange(1, len(middle) + 1) * T
+        ax.plot(steps, middle, "--", color=GREY, label="untrained")
+    ax.set(xlabel="step (an update of L)")
+
+
+def draw_residuals(panels, limits, scale="log", **labels):
+    """{title: (model, its trajectory, that of an untrained one or None)}: plot_residuals, side by side."""
+    _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3), sharey=True, squeeze=False)
+    for ax, (title, (model, trajectory, untrained)) in zip(axes[0], panels.items()):
+        plot_residuals(ax, model, trajectory, untrained)
+        ax.set(yscale=scale, ylim=limits, title=title, **labels)
+        ax.title.set_fontsize(10)
+    axes[0, 0].set_ylabel("distance moved")
+    axes[0, 0].legend()
+    return axes[0]
+
+
+def draw_shuffles(panels):
+    """{name: (differences of shuffled labels (n,), that of the real ones)}"""
+    _, axes = plt.subplots(1, len(panels), figsize=(9, 2.6), sharex=True, sharey=True)
+    for ax, (name, (chance, observed)) in zip(axes, panels.items()):
+        ax.hist(chance, bins=40, color=GREY, label=f"{len(chance)} shuffles")
+        ax.axvline(observed, color=DARK, lw=2, label="the real labels")
+        ax.set(title=name, xlabel="difference in mean growth (natural logarithm)")
+    axes[0].set(ylabel="shuffles", xlim=(-1, 2.2))
+    axes[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0.55, 0.75))
+
+
+def plot_schedule(ax, moved, H_steps):
+    """How fast L moves (steps,), and when H was updated."""
+    steps = np.arange(1, len(moved) + 1)
+    ax.semilogy(steps, moved, "o-", ms=3, lw=1, color=COLOURS["z_L"], label="z_L, median")
+    limits = 1e-4, 20
+    ax.vlines(np.array(H_steps) + 0.5, *limits, color=COLOURS["z_H"], lw=0.8, label="an H-update")
+    ax.set(xlabel="step (an update of L)", ylim=limits)
+
+
+def draw_path(ax, X, title):
+    """The path of rows X (updates, F) on its first two principal components: dark to bright, to a cross."""
+    xy, share = pca(X)
+    ax.plot(*xy.T, color=GREY, lw=0.7, zorder=1)
+    ax.scatter(*xy.T, c=np.arange(len(xy)), cmap="viridis", s=16, zorder=2)
+    ax.plot(*xy[-1], "x", color=DARK, ms=9, mew=2)
+    ax.set(title=title, xlabel=f"1st ({share[0]:.0%} of variance)", ylabel=f"2nd ({share[1]:.0%})")
+    ax.title.set_fontsize(10)
+
+
+def draw_digits(ax, xy, digits):
+    """Each cell (n, 2) drawn as the digit that belongs there."""
+    colours = plt.get_cmap("tab10")
+    for (x, y), digit in zip(xy, digits):
+        ax.text(x, y, str(digit), fontsize=8, ha="center", va="center", color=colours(digit))
+    (low_x, low_y), (high_x, high_y) = xy.min(0) - 1, xy.max(0) + 1
+    ax.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
+
+
+def draw_settled(moved, swing, right):
+    """How far z_H moves from segment to segment, and in a segment's last update, both (segments, B): a line
+    for each puzzle, then both at the end, right and wrong answers apart."""
+    shape = {"figsize": (9.5, 3.3), "sharey": True, "width_ratios": (2, 1, 1)}
+    _, (left, *ends) = plt.subplots(1, 3, **shape)
+    for is_right, look in LOOKS.items():
+        which = right[-1] == is_right
+        segment = np.arange(1, len(moved) + 1)
+        left.semilogy(segment, moved[:, which][:, :25], color=look["color"], lw=0.5, alpha=0.7)
+        for ax, distance in zip(ends, (moved, swing)):
+            at = np.random.default_rng(0).uniform(-0.25, 0.25, which.sum()) + (not is_right)
+            ax.scatter(at, distance[-1, which], s=12, color=look["color"])
+    left.set(xlabel="segment", ylabel="distance z_H moved", title="from segment to segment")
+    for ax, title in zip(ends, ("the same, segment 16", "in its last update")):
+        ax.set(title=title, xlim=(-0.6, 1.6), xlabel="answer")
+        ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
+        ax.axhline(0.1, color=GREY, ls="--")
+    for ax in (left, *ends):
+        ax.title.set_fontsize(10)
+
+
+# ---------------------------------- what exercises compute, for the cells after them: one may skip exercises
+def settled_from(right):
+    """03, exercise 4."""
+    return len(right) + 1 - np.cumprod(right[::-1], axis=0).sum(0)
+
+
+def spikes_of(trajectory, T):
+    """04, exercise 2, of a trajectory of HRM."""
+    cycles = residuals(trajectory.z_L, trajectory.initial[1]).unflatten(0, (-1, T))
+    return cycles[1:, 0] / cycles[:-1, -1]
+
+
+def auc_of(scores, positive):
+    """04, exercise 3, for scores without ties: by ranks (Mann and Whitney's U)."""
+    ranks = scores.argsort().argsort().double()
+    lowest = (positive.sum() - 1) / 2
+    return ((ranks[positive].mean() - lowest) / (~positive).sum()).item()
+
+
+def halted_below(signal, right, threshold):
+    """04, exercise 4."""
+    used = len(signal) - (signal[:-1] < threshold).int().cummax(0).values.sum(0)
+    return used, right[used - 1, np.arange(len(used))]
