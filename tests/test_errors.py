@@ -81,7 +81,7 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "NEW --task-options colour=red": ["'colour'", "it has size, extra"],
     "NEW --task-options extra": ["'extra'", "NAME=VALUE"],
     "NEW --task-options extra=few": ["'few'", "int"],
-    "MAZE 5 --train-size 5000": ["different maze puzzles", "raise the size or lower"],
+    "MAZE 5 --train-size 5000": ["6300 are needed", "raise the size or lower"],
     "NEW --data good.csv": ["good.csv", "no training puzzles", "train.csv"],
     "NEW --data no_test": ["no_test holds no test.csv", "pass a folder"],
     "NEW --data ./nowhere": ["./nowhere", "train.csv and test.csv"],

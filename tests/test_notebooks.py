@@ -35,7 +35,9 @@ def test_exercises_and_committed_outputs(path):
     code = [cell for cell in solution.cells if cell.cell_type == "code"]
     for i, cell in enumerate(code, start=1):
         assert cell.execution_count == i, "run make.py: outputs missing"
-    assert not re.search("/home/|/tmp/|'output_type': 'error'", str(solution))  # of the machine that ran it
+    text = str(solution)
+    assert "image/png" in text
+    assert not re.search("/home/|/tmp/|'output_type': 'error'", text)  # of the machine that ran it
     assert path.stat().st_size < 1.2e6
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 110
 
@@ -182,6 +184,7 @@ def test_the_address_is_set_everywhere_and_taken_away_again(tmp_path, monkeypatc
     make.set_repository("https://github.com/OWNER/NAME/")
     for name in before:
         assert "https://github.com/OWNER/NAME" in (tmp_path / name).read_text()
+    assert "\nrepository-code: https://github.com/OWNER/NAME\n" in (tmp_path / "CITATION.cff").read_text()
     make.set_repository("")
     assert {name: (tmp_path / name).read_text() for name in before} == before
     with pytest.raises(UserError, match="--repository ftp://x is not of the form"):

@@ -18,6 +18,7 @@ def test_condensed_rows_give_the_participation_ratio_of_any_choice_of_puzzles(re
     puzzle_rows = rows(record(model, inputs).z_L, reading)
     for ratio, chosen in zip(ratios[reading, "z_L"], choices):
         assert ratio == pytest.approx(participation_ratio(puzzle_rows[chosen].flatten(0, 1)), rel=1e-6)
+    np.testing.assert_allclose(ratios[reading, "ratio"], ratios[reading, "z_H"] / ratios[reading, "z_L"])
 
 
 def test_participation_ratios_of_a_model_that_is_its_own_untrained_twin(monkeypatch):
@@ -26,6 +27,7 @@ def test_participation_ratios_of_a_model_that_is_its_own_untrained_twin(monkeypa
     monkeypatch.setattr(dimensions, "SUBSETS", 3)
     inputs = torch.randint(1, 5, (12, 6), generator=torch.Generator().manual_seed(0))
     numbers = dimensions.participation_ratios(make(), inputs, 0 * inputs[:, 0], untrained=1)
+    assert numbers["counts"] == [5, 10]
     twins = numbers["models"]
     for reading in READINGS:
         for name, result in twins["trained"][reading].items():
