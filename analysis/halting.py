@@ -72,7 +72,7 @@ def plot_halting(numbers, unit="difficulty"):
     sheet, axes = figure(1, 3, 13, 3.8)
     hard, saved, solved = axes[0]
     for group in numbers["difficulty"]:
-        hard.bar(f"{group['rating']}\nn={group['n']}", group["segments"], color=LILAC)
+        hard.bar(f"{group['rating']}\n({group['n']})", group["segments"], color=LILAC)
     for which, look in LOOKS.items():
         M = [result["M"] for result in numbers[which]]
         segments = [result["segments"] for result in numbers[which]]
@@ -81,7 +81,7 @@ def plot_halting(numbers, unit="difficulty"):
     for ax in (saved, solved):
         ax.axvline(numbers["M_max"], color=DARK, ls="--", label="M_max in training")
         ax.set_xlabel("M (segments)")
-    hard.set_xlabel(unit)
+    hard.set_xlabel(f"{unit}; in brackets: puzzles")
     hard.set_ylabel("mean segments used by ACT")
     saved.set_ylabel("mean segments used")
     saved.legend()
