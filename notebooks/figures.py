@@ -188,7 +188,7 @@ def draw_broken(ax, rows, **labels):
     """{a name of BROKEN: numbers}: a line for each, over 1, 2, …; with marks where they are few."""
     for name, values in rows.items():
         colour, mark = BROKEN[name]
-        style = dict(marker=mark) if len(values) < 20 else dict(lw=0.8)
+        style = dict(marker=mark) if len(values) < 20 else dict(lw=1.2)
         ax.plot(range(1, len(values) + 1), values, color=colour, label=name, **style)
     ax.set(**labels)
 

@@ -36,7 +36,7 @@ def draw_targets(halt, go_on, target):
     _, ax = plt.subplots(figsize=(8, 3.2))
     m = np.arange(1, 7)
     ax.axvspan(5.5, 6.5, color=PALE, lw=0)
-    ax.text(6, 0.04, "never happens", ha="center", fontsize=9)
+    ax.text(6, 0.04, "only for\nthe target", ha="center", fontsize=9)
     ax.plot(m, halt, "o", ms=7, color=BLUE, label="σ(q_halt)")
     ax.plot(m, go_on, "s", ms=6, color=VERMILLION, label="σ(q_continue)")
     ax.plot(m[:5], target, "o", ms=12, mfc="none", mec=DARK, label="target of σ(q_continue)")

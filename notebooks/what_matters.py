@@ -65,7 +65,7 @@ MISSING = {
     "HRM, N 2, T 1": "--L-cycles 1",
     "HRM, wider": "--hidden-size 96",
 }
-SEEDS = (0, 1, 3, 4, 5)  # those of 0 to 5 for which 1000 different puzzles were found (now: all but 0, 2, 9)
+SEEDS = (1, 3, 4, 5, 6)  # of 0 to 6, those for which 1000 different puzzles are found
 TABLE = ROOT / "notebooks/data/what_matters.csv"
 
 
