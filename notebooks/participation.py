@@ -23,7 +23,7 @@ def ratio(condensed, chosen):
     return ratio_of_choice(condensed["z_H"], chosen) / ratio_of_choice(condensed["z_L"], chosen)
 
 
-def interval(statistic, B, samples=300):
+def bootstrap_summary(statistic, B, samples=300):
     """The mean of a statistic over bootstrap samples of B puzzles, and its 95 % percentile interval."""
     times = np.random.default_rng(1).multinomial(B, np.full(B, 1 / B), size=samples)
     values = [statistic(np.arange(B).repeat(each)) for each in times]

@@ -123,8 +123,8 @@ def paths(condensed, first_right):
         ax.scatter(*xy[~solved].T, marker="X", s=50, color=DARK, label="never right")
         ax.set(title=name, xlabel=f"1st direction ({explained[0]:.0%} of the variance)")
         ax.set_ylabel(f"2nd ({explained[1]:.0%})")
-        time = np.corrcoef(xy[:, 0], first_right)[0, 1]
-        print(f"{name}: correlation of the 1st direction with the first right segment: {time:.2f}")
+        every, some = (np.corrcoef(xy[of, 0], first_right[of])[0, 1] for of in (slice(None), solved))
+        print(f"{name}: the 1st direction's correlation with that segment: {every:.2f}, if solved {some:.2f}")
     axes[0].legend()
     sheet.colorbar(dots, ax=axes, label="segment of the first right answer")
 
