@@ -7,11 +7,12 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.states import COLOURS
-from puzzles.boards import DARK, GREY, LIGHT_BLUE, LILAC, PALE, WHITE, show_board
+from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION, WHITE, show_board
 
 H, L = COLOURS["z_H"], COLOURS["z_L"]
 TICKS = 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99
-MARKS = "os^Dv"
+MARKS = "os^DvPX*"
+SEED_COLOURS = DARK, BLUE, VERMILLION, "#009e73", LILAC, "#e69f00", LIGHT_BLUE, GREY
 
 
 def box(ax, x, y, text, colour=WHITE):
@@ -157,21 +158,21 @@ def logit(axis):
     axis.set_major_formatter("{x:g}")
 
 
-def paired_dots(ax, rows, seeds, n=500):
-    """Shares of n puzzles solved, {name: (seeds,)}: a row for each name, a mark for each seed. A line joins
-    the marks of a seed, a bar is the mean."""
+def paired_dots(rows, seeds, n=500):
+    """Shares of n puzzles solved, {name: (seeds,)}: a row for each name, a mark for each seed (none for NaN).
+    A line joins the marks of a seed, a bar is the median."""
+    _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.48 * len(rows)))
     y = np.arange(len(rows))
-    shares = np.stack(list(rows.values()))
-    for seed, marks, mark in zip(seeds, inside(shares, n).T, MARKS):
-        ax.plot(marks, y, "-", color=GREY, lw=0.6)
-        ax.plot(marks, y, mark, color=DARK, mec="white", ms=6, label=f"seed {seed:g}")
-    for at, mean in zip(y, inside(shares.mean(axis=1), n)):
-        ax.plot([mean] * 2, [at - 0.3, at + 0.3], color=LIGHT_BLUE, lw=4, zorder=0)
+    shares = inside(np.stack(list(rows.values())), n)
+    for k, (seed, marks) in enumerate(zip(seeds, shares.T)):
+        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=0.8, mec="white", ms=8)
+        ax.plot(marks, y + 0.08 * (k - (len(seeds) - 1) / 2), **style, label=f"seed {seed:g}")
+    ax.vlines(np.nanmedian(shares, axis=1), y - 0.4, y + 0.4, color=PALE, lw=9, zorder=0, label="median")
     logit(ax.xaxis)
     ax.set(yticks=y, yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("share of test puzzles solved (logit axis; bar: mean)")
+    ax.set_xlabel("share of test puzzles solved (logit axis)")
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(seeds) + 1, handletextpad=0.4, borderpad=0)
 
 
 BROKEN = {  # notebook 00: HRM, and what is left without one part of it
