@@ -99,7 +99,7 @@ def draw_work_and_doubt(panels):
             ax.errorbar(x, means, error, **look)
         ax.set(title=title, xlabel=label, ylim=(0, None))
         ax.set_xticks(x, [f"{name}\n({rows.sum()})" for name, rows in groups])
-    axes[0].set_ylabel("segments, mean ± 95 %")
+    axes[0].set_ylabel("segments: mean, 95 % interval")
     axes[0].legend(loc="upper left")
 
 
@@ -137,8 +137,7 @@ def draw_stops(panels, most):
 # ------------------------------------------------------------------------------------------------ notebook 04
 def draw_jumps(jumps, given, updates):
     """How far the state of each cell jumped (updates, side, side), after some of the updates."""
-    shape = {"figsize": (9, 1.9), "layout": "constrained"}
-    figure, axes = plt.subplots(1, len(updates), **shape)
+    figure, axes = plt.subplots(1, len(updates), figsize=(9, 1.9), layout="constrained")
     for ax, i in zip(axes, updates):
         picture = ax.imshow(jumps[i - 1], cmap="Greys", vmin=0, vmax=12)
         ax.scatter(*np.nonzero(np.asarray(given))[::-1], s=7, color=LILAC)
@@ -211,11 +210,9 @@ def draw_path(ax, X, title):
 
 def draw_digits(ax, xy, digits):
     """Each cell (n, 2) drawn as the digit that belongs there."""
-    colours = plt.get_cmap("tab10")
     for (x, y), digit in zip(xy, digits):
-        ax.text(x, y, str(digit), fontsize=8, ha="center", va="center", color=colours(digit))
-    (low_x, low_y), (high_x, high_y) = xy.min(0) - 1, xy.max(0) + 1
-    ax.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
+        ax.text(x, y, str(digit), fontsize=8, ha="center", va="center", color=f"C{digit}")
+    ax.scatter(*xy.T, alpha=0)  # for the limits
 
 
 def draw_settled(moved, swing, right):
@@ -227,11 +224,13 @@ def draw_settled(moved, swing, right):
         which = right[-1] == is_right
         segment = np.arange(1, len(moved) + 1)
         left.semilogy(segment, moved[:, which][:, :25], color=look["color"], lw=0.5, alpha=0.7)
+        left.plot([], [], lw=2, **look)
         for ax, distance in zip(ends, (moved, swing)):
             at = np.random.default_rng(0).uniform(-0.25, 0.25, which.sum()) + (not is_right)
             ax.scatter(at, distance[-1, which], s=12, color=look["color"])
-    left.set(xlabel="segment", ylabel="distance z_H moved", title="from segment to segment")
-    for ax, title in zip(ends, ("the same, segment 16", "in its last update")):
+    left.set(xlabel="segment", ylabel="distance z_H moved", title="moved: since the segment before")
+    left.legend(title="answer in the end", loc="lower left", fontsize=9, title_fontsize=9)
+    for ax, title in zip(ends, ("the same, segment 16", "swing: in its last update")):
         ax.set(title=title, xlim=(-0.6, 1.6), xlabel="answer")
         ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
         ax.axhline(0.1, color=GREY, ls="--")
