@@ -72,6 +72,33 @@ def draw_model():
     ax.axis("off")
 
 
+def draw_plan():
+    """Notebook 00's way: the two modules, the three loops, and in which exercises they are written."""
+    _, ax = plt.subplots(figsize=(9.5, 4.2))
+    frames = (
+        (3.0, 0.0, 8.6, 5.0, "until it halts, at most $M_{max}$ segments: training (12, 13), inference (14)"),
+        (3.3, 0.35, 4.0, 3.95, "think (8): N times, then a segment is done"),
+        (3.6, 0.7, 3.4, 1.5, "T times"),
+    )
+    for x, y, width, height, text in frames:
+        ax.add_patch(plt.Rectangle((x, y), width, height, facecolor="none", edgecolor=GREY, ls="--"))
+        note(ax, x + 0.15, y + height - 0.2, text, "left")
+    puzzle = box(ax, 0.5, 1.3, "puzzle")
+    x = box(ax, 1.95, 1.3, "input (1)\n$\\tilde{x}$", PALE)
+    f_L = box(ax, 5.5, 1.3, "L, fast: a module (2 to 7)\nupdates $z_L$", L)
+    f_H = box(ax, 5.5, 3.3, "H, slow: a module (2 to 7)\nupdates $z_H$", H)
+    answer = box(ax, 9.4, 3.3, "an answer for every cell\nloss (9, 11)", PALE)
+    q = box(ax, 9.4, 1.3, "halt or continue?\ntargets (10), loss (11)", PALE)
+    for start, end in ((puzzle, x), (x, f_L), (f_H, answer), (f_H, q)):
+        arrow(ax, start, end)
+    arrow(ax, f_L, f_H, side=-0.35)
+    arrow(ax, f_H, f_L, side=0.35)
+    note(ax, 5.05, 2.5, "$z_L$", "right")
+    note(ax, 5.95, 2.5, "$z_H$", "left")
+    ax.set(xlim=(-0.1, 11.7), ylim=(-0.1, 5.1))
+    ax.axis("off")
+
+
 def draw_schedule(ax, N, T):
     """One segment: how long each state is held. Full colour: its update carries gradient."""
     steps = N * T
@@ -195,12 +222,13 @@ def draw_broken(ax, rows, **labels):
 
 
 def draw_angles(angles, pairs):
-    """Rotary angles (1+S, pairs) on a square board, a map for each of some pairs."""
+    """Rotary angles (1+S, pairs) on a square board: for some pairs, an arrow turned by each cell's angle."""
     side = int(len(angles) ** 0.5)
-    fig, axes = plt.subplots(1, len(pairs), figsize=(9, 2.4), layout="constrained")
+    _, axes = plt.subplots(1, len(pairs), figsize=(9.5, 2.7))
     for ax, pair in zip(axes, pairs):
-        board = angles[1:, pair].reshape(side, side).numpy()
-        image = ax.imshow(board, cmap="cividis", vmin=0, vmax=angles.max())
+        angle = angles[1:, pair].reshape(side, side).numpy()
+        arrows = dict(angles="uv", pivot="mid", color=DARK, scale=1.5 * side, width=0.02)
+        ax.quiver(np.cos(angle), np.sin(angle), **arrows)
+        show_board(ax, side, side)
         turned_by = "row" if pair < angles.shape[1] // 2 else "column"
-        ax.set(title=f"pair {pair}: {turned_by}", xticks=[], yticks=[])
-    fig.colorbar(image, ax=axes, label="angle (radians)")
+        ax.set_title(f"pair {pair}: {angle[0, 0]:.2g} rad a {turned_by}", fontsize=10)
