@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 250, four times
+os.environ.setdefault("NOTEBOOK_UPDATES", "20")  # of 400, four times
