@@ -213,9 +213,9 @@ BROKEN = {  # notebook 00: HRM, and what is left without one part of it
 
 
 def draw_broken(ax, rows, **labels):
-    """{a name of BROKEN: numbers}: a line for each, over 1, 2, …; with marks where they are few."""
+    """{a name, of BROKEN or new: numbers}: a line for each, over 1, 2, …; with marks where they are few."""
     for name, values in rows.items():
-        colour, mark = BROKEN[name]
+        colour, mark = BROKEN.get(name, (BLUE, "P"))
         style = dict(marker=mark) if len(values) < 20 else dict(lw=1.2)
         ax.plot(range(1, len(values) + 1), values, color=colour, label=name, **style)
     ax.set(**labels)
