@@ -8,7 +8,7 @@
 # an M_max of 4 a slot sees four times as many mazes as with 16, so it grows last. Given again, the same line skips
 # what has ended and goes on where it was stopped. 940 of the 1000 mazes are trained on, 60 choose best.pt.
 set -e
-data=$1
+data=${1:?give the folder with train.csv and test.csv of Maze-Hard}
 shift
 runs=runs/maze-hard
 common="--task maze --hidden-size 64 --num-heads 4 --positions rope2d --hints 0 --M-max 4 --lr 3e-3 --compile"
