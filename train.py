@@ -215,7 +215,7 @@ def evaluate(
     confidence=1.0,
     processes=None,
     progress=False,
-    found=None
+    found=None,
 ):
     """Solve the n puzzles of a split with a list of models, which vote if they are several -> dict of "n", of
     means over them: METRICS (hrm.py) and "valid" (right by the rules of the task: a maze may have several
@@ -223,7 +223,7 @@ def evaluate(
     of this process's puzzles."""
     start = time.time()
     device = next(models[0].parameters()).device
-    batch = 10_000 // task.seq_len if device.type == "cpu" else 500  # states should fit a CPU's cache
+    batch = 125 if device.type == "cpu" else 500  # a CPU is a quarter faster when the states fit its cache
     mine = np.arange(len(split))
     if processes:
         mine = np.array_split(mine, processes.world)[processes.rank]
@@ -259,7 +259,7 @@ def report(models, task, split, out, processes, path, options):
     asked = {
         "votes": options.votes,
         "max_segments": options.max_segments,
-        "confidence": options.confidence
+        "confidence": options.confidence,
     }
     if task.votes_over_variants:
         arc_vote = importlib.import_module("extras.arc_vote")

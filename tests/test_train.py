@@ -30,8 +30,8 @@ from training.checkpoints import load_model
 def test_a_tiny_model_learns_eight_puzzles_by_heart(here, no_pictures, monkeypatch, capsys):
     monkeypatch.setattr(Sudoku, "augments", False)
     options = """--task sudoku --size 4 --hidden-size 32 --num-heads 2 --H-layers 1 --L-layers 1 --M-max 4
-        --grow-M-max 0 --ema 0 --q-weight 1 --lr 1e-2 --lr-end 0.1 --warmup 10 --weight-decay 0 --train-size 8
-        --val-size 2 --test-size 2 --batch-size 8 --steps 200 --eval-every 200 --out run -q"""
+        --grow-M-max 0 --ema 0 --q-weight 1 --lr 6e-3 --lr-end 0.1 --warmup 10 --weight-decay 0 --train-size 8
+        --val-size 2 --test-size 2 --batch-size 8 --steps 300 --eval-every 300 --out run -q"""
     assert train.main(options.split()) == 0
     assert capsys.readouterr().err == ""  # -q: no bar, of whatever is done
     model, task, _ = load_model("run/last.pt")

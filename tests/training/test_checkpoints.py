@@ -47,8 +47,7 @@ def test_killed_while_writing_and_resumed(tmp_path, reference, place, n):
 def test_shipped_checkpoints_load_in_silence(path, capsys):
     model, task, options = load_model(path)
     assert path.stem.startswith(f"{task.name}-{task.size}x{task.size}")
-    if not task.votes_over_variants:  # ARC's training grids are of the tasks that are tested
+    if path.stem not in ("arc1-6x6", "maze-30x30"):  # these come without their test puzzles
         test = kept_test(path, task, split_options(Options(**options)))
         assert len(unseen(path, task, test)) == 1000
-    printed = capsys.readouterr()
-    assert printed.out + printed.err == ""
+    assert not any(capsys.readouterr())
