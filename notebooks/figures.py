@@ -10,7 +10,7 @@ from analysis.states import COLOURS
 from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION, WHITE, show_board
 
 H, L = COLOURS["z_H"], COLOURS["z_L"]
-TICKS = 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99
+TICKS = 0.002, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.998
 MARKS = "os^DvPX*"
 SEED_COLOURS = DARK, BLUE, VERMILLION, "#009e73", LILAC, "#e69f00", LIGHT_BLUE, GREY
 
@@ -36,60 +36,20 @@ def note(ax, x, y, text, ha="center"):
     ax.text(x, y, text, ha=ha, va="center", fontsize=8, color=DARK, linespacing=1.3)
 
 
-def draw_model():
-    """HRM on one page."""
-    fig, ax = plt.subplots(figsize=(9.5, 4.3))
-    ax.add_patch(plt.Rectangle((4.2, -0.35), 3.15, 4.9, facecolor="none", edgecolor=GREY, ls="--"))
-    note(ax, 4.35, 4.33, "a cycle, repeated N times", "left")
-    tokens = box(ax, 0.3, 1.8, "tokens\n(B, S)")
-    puzzle = box(ax, 0.3, 0.4, "puzzle vector\n(B, ndim)")
-    f_I = box(ax, 2.35, 1.1, "input network\n$f_I$", PALE)
-    f_L = box(ax, 5.75, 1.1, "L-module $f_L$\nfast, state $z_L$\n(B, P+S, D)", L)
-    f_H = box(ax, 5.75, 3.4, "H-module $f_H$\nslow, state $z_H$\n(B, P+S, D)", H)
-    f_O = box(ax, 8.8, 3.4, "output head $f_O$\nevery cell", PALE)
-    f_Q = box(ax, 8.8, 1.9, "Q-head $f_Q$\nposition 0 only", PALE)
-    logits = box(ax, 11.1, 3.4, "logits\n(B, S, V)")
-    q = box(ax, 11.1, 1.9, "halt, continue\n(B,), (B,)")
-    for start, end in (
-        (tokens, f_I),
-        (puzzle, f_I),
-        (f_I, f_L),
-        (f_H, f_O),
-        (f_H, f_Q),
-        (f_O, logits),
-        (f_Q, q),
-    ):
-        arrow(ax, start, end)
-    arrow(ax, f_L, f_H, side=-0.35)
-    arrow(ax, f_H, f_L, side=0.35)
-    note(ax, 5.3, 2.25, "$z_L$, after\nT updates", "right")
-    note(ax, 6.2, 2.25, "$z_H$", "left")
-    note(ax, 3.45, 0.66, "$\\tilde{x}$\n(B, P+S, D)")
-    loop = dict(arrowstyle="-|>", color=DARK, connectionstyle="arc3,rad=-0.8")
-    ax.annotate("", (5.35, 0.4), (6.15, 0.4), arrowprops=loop)
-    note(ax, 5.75, -0.15, "repeat T times")
-    ax.set(xlim=(-0.7, 12.1), ylim=(-0.45, 4.65))
-    ax.axis("off")
-
-
-def draw_plan():
-    """Notebook 00's way: the two modules, the three loops, and in which exercises they are written."""
+def diagram(frames, boxes):
+    """Both modules with what goes in and comes out. Texts: of the frames, from the outer to the inner one; of
+    the boxes puzzle, input network, L, H, output head and Q-head."""
     _, ax = plt.subplots(figsize=(9.5, 4.2))
-    frames = (
-        (3.0, 0.0, 8.6, 5.0, "until it halts, at most $M_{max}$ segments: training (12, 13), inference (14)"),
-        (3.3, 0.35, 4.0, 3.95, "think (8): N times, then a segment is done"),
-        (3.6, 0.7, 3.4, 1.5, "T times"),
-    )
-    for x, y, width, height, text in frames:
+    places = (3.0, 0.0, 8.6, 5.0), (3.3, 0.35, 4.0, 3.95), (3.6, 0.7, 3.4, 1.5)
+    for (x, y, width, height), text in zip(places, frames):
         ax.add_patch(plt.Rectangle((x, y), width, height, facecolor="none", edgecolor=GREY, ls="--"))
         note(ax, x + 0.15, y + height - 0.2, text, "left")
-    puzzle = box(ax, 0.5, 1.3, "puzzle")
-    x = box(ax, 1.95, 1.3, "input (1)\n$\\tilde{x}$", PALE)
-    f_L = box(ax, 5.5, 1.3, "L, fast: a module (2 to 7)\nupdates $z_L$", L)
-    f_H = box(ax, 5.5, 3.3, "H, slow: a module (2 to 7)\nupdates $z_H$", H)
-    answer = box(ax, 9.4, 3.3, "an answer for every cell\nloss (9, 11)", PALE)
-    q = box(ax, 9.4, 1.3, "halt or continue?\ntargets (10), loss (11)", PALE)
-    for start, end in ((puzzle, x), (x, f_L), (f_H, answer), (f_H, q)):
+    centres = (0.5, 1.3), (1.95, 1.3), (5.5, 1.3), (5.5, 3.3), (9.4, 3.3), (9.4, 1.3)
+    drawn = []
+    for (x, y), text, colour in zip(centres, boxes, (WHITE, PALE, L, H, PALE, PALE)):
+        drawn.append(box(ax, x, y, text, colour))
+    puzzle, f_I, f_L, f_H, f_O, f_Q = drawn
+    for start, end in ((puzzle, f_I), (f_I, f_L), (f_H, f_O), (f_H, f_Q)):
         arrow(ax, start, end)
     arrow(ax, f_L, f_H, side=-0.35)
     arrow(ax, f_H, f_L, side=0.35)
@@ -97,6 +57,35 @@ def draw_plan():
     note(ax, 5.95, 2.5, "$z_H$", "left")
     ax.set(xlim=(-0.1, 11.7), ylim=(-0.1, 5.1))
     ax.axis("off")
+
+
+def draw_plan():
+    """Notebook 00's way: the two modules, the three loops, and in which exercises they are written."""
+    frames = (
+        "until it halts, at most $M_{max}$ segments: training (12, 13), inference (14)",
+        "think (8): N times, then a segment is done",
+        "T times",
+    )
+    diagram(frames, (
+        "puzzle",
+        "input (1)\n$\\tilde{x}$",
+        "L, fast: a module (2 to 7)\nupdates $z_L$",
+        "H, slow: a module (2 to 7)\nupdates $z_H$",
+        "an answer for every cell\nloss (9, 11)",
+        "halt or continue?\ntargets (10), loss (11)",
+    ))
+
+
+def draw_model():
+    """Notebook 01: the same with shapes."""
+    diagram(("segments, at most $M_{max}$, until it halts", "a cycle, N times: a segment", "T times"), (
+        "tokens\n(B, S)\nand puzzle\nvector\n(B, ndim)",
+        "input\nnetwork\n$f_I$: $\\tilde{x}$",
+        "L-module $f_L$, fast\n$z_L$ (B, P+S, D)",
+        "H-module $f_H$, slow\n$z_H$ (B, P+S, D)",
+        "output head $f_O$, every cell\nlogits (B, S, V)",
+        "Q-head $f_Q$, position 0 only\nhalt, continue (B,), (B,)",
+    ))
 
 
 def draw_schedule(ax, N, T):
@@ -185,21 +174,47 @@ def logit(axis):
     axis.set_major_formatter("{x:g}")
 
 
-def paired_dots(rows, seeds, n=500):
-    """Shares of n puzzles solved, {name: (seeds,)}: a row for each name, a mark for each seed (none for NaN).
-    A line joins the marks of a seed, a bar is the median."""
-    _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.48 * len(rows)))
-    y = np.arange(len(rows))
-    shares = inside(np.stack(list(rows.values())), n)
-    for k, (seed, marks) in enumerate(zip(seeds, shares.T)):
-        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=0.8, mec="white", ms=8)
+def mark_seeds(ax, values, seeds, lw):
+    """Values (rows, seeds): a row for each of `ax`, a mark for each seed (none for NaN), joined by lines."""
+    y = np.arange(len(values))
+    for k, (seed, marks) in enumerate(zip(seeds, values.T)):
+        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=lw, mec="white", ms=8)
         ax.plot(marks, y + 0.08 * (k - (len(seeds) - 1) / 2), **style, label=f"seed {seed:g}")
-    ax.vlines(np.nanmedian(shares, axis=1), y - 0.4, y + 0.4, color=PALE, lw=9, zorder=0, label="median")
-    logit(ax.xaxis)
-    ax.set(yticks=y, yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("share of test puzzles solved (logit axis)")
+    ax.set(yticks=y, ylim=(len(y) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(seeds) + 1, handletextpad=0.4, borderpad=0)
+
+
+def paired_dots(rows, seeds):
+    """Shares of 500 puzzles solved, {name: (seeds,)}: a line joins the marks of a seed, a bar is the median."""
+    _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.48 * len(rows)))
+    shares = inside(np.stack(list(rows.values())), 500)
+    y = np.arange(len(rows))
+    ax.vlines(np.nanmedian(shares, axis=1), y - 0.4, y + 0.4, color=PALE, lw=9, zorder=0, label="median")
+    mark_seeds(ax, shares, seeds, lw=0.8)
+    logit(ax.xaxis)
+    ax.set(yticklabels=list(rows), xlabel="share of test puzzles solved (logit axis)")
+
+
+def draw_worth(rows, seeds):
+    """Differences in points: rows (what is changed, what was expected, (seeds,)), with their means as bars and
+    in figures. A row of NaN is a heading."""
+    _, ax = plt.subplots(figsize=(9.5, 1 + 0.3 * len(rows)))
+    texts, expected, points = zip(*rows)
+    points = np.stack(points)
+    means = points.mean(axis=1)
+    y = np.arange(len(rows))
+    ax.barh(y, means, color=PALE, zorder=0, label="mean")
+    ax.axvline(0, color=GREY, lw=1)
+    mark_seeds(ax, points, seeds, lw=0)
+    ax.set(yticklabels=texts, xlabel="difference in points")
+    column = dict(transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    for i, label in enumerate(ax.get_yticklabels()):
+        ax.text(1.1, i, expected[i], **column)
+        if np.isnan(means[i]):
+            label.set_weight("bold")
+        else:
+            ax.text(1.08, i, f"{means[i]:+.1f}", ha="right", **column)
 
 
 BROKEN = {  # notebook 00: HRM, and what is left without one part of it

@@ -42,6 +42,12 @@ def readings():
     axes[0].invert_yaxis()
 
 
+def log_axis(ax, ticks, label):
+    ax.set(xscale="log", xticks=ticks, xlabel=label)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+
+
 def ratios(pr, guess):
     """pr: {(model, reading, "z_H" or "z_L"): PR}, the first model trained -> PRs left, their ratio right."""
     models = list(dict.fromkeys(model for model, _, _ in pr))
@@ -58,15 +64,9 @@ def ratios(pr, guess):
         right.plot(H / L, at, "o", color=DARK, label=label, **fill)
     right.axvline(1, color=GREY, lw=1)
     right.axvline(guess, color=DARK, ls=":", label="your guess, trained")
-    for ax in (left, right):
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("")
-        ax.set_ylim(len(READINGS) - 0.3, -0.3)
-    left.set(xticks=(2, 5, 10, 20, 50), yticks=height + 0.2, yticklabels=READINGS)
-    right.set_xticks((0.5, 0.7, 1, 2, 3))
-    left.set_xlabel("participation ratio (dimensions)")
-    right.set_xlabel("z_H : z_L")
+    log_axis(left, (2, 5, 10, 20, 50), "participation ratio (dimensions)")
+    log_axis(right, (0.5, 0.7, 1, 2, 3), "z_H : z_L")
+    left.set(yticks=height + 0.2, yticklabels=READINGS, ylim=(len(READINGS) - 0.3, -0.3))
     for ax in (left, right):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
@@ -80,10 +80,8 @@ def tasks(ratios):
         ax.plot(values, list(READINGS), mark, color=colour, mec=DARK, ms=7, label=task)
     ax.axvline(1, color=GREY, lw=1)
     ax.axvline(2.98, color=DARK, ls="--", lw=1, label="the paper: 2.98")
-    ax.set(xscale="log", xticks=(0.5, 0.7, 1, 1.5, 2, 3), xlim=(0.4, 3.3), xlabel="z_H : z_L, trained")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
-    ax.set_ylim(len(READINGS) - 0.5, -0.5)
+    log_axis(ax, (0.5, 0.7, 1, 1.5, 2, 3), "z_H : z_L, trained")
+    ax.set(xlim=(0.4, 3.3), ylim=(len(READINGS) - 0.5, -0.5))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 

@@ -7,20 +7,19 @@ A row of the table is one view of one puzzle: how many segments the model though
 the rules of Sudoku, and whether it is the solution.
 """
 
-import csv
-import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from data import load_splits
 from hrm import solve
 from puzzles.errors import exit_status
-from puzzles.files import write_text
 from puzzles.split import transform, undo
 from training.checkpoints import load_model
 from training.options import Parser
@@ -42,17 +41,15 @@ def ask(model, task, split, k, confidence):
 def main(argv=None, n=100, table=TABLE):
     Parser("notebooks/views.py", __doc__).parse_args(argv)
     model, task, options = load_model(CHECKPOINT)
-    split = task.read(PUZZLES, None, 0, None, 0, None, False)["test"][:n]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["puzzle", "view", "segments", "keeps_rules", "right"])
+    split = load_splits(task, PUZZLES, val_size=0)["test"][:n]
+    views = []
     for k in tqdm(range(VIEWS), unit="view"):
         answers, segments = ask(model, task, split, k, options["confidence"])
         keeps = task.keeps_rules(split.inputs, answers)
         right = (answers == split.labels).all(axis=1)
-        for i in range(len(split)):
-            writer.writerow([i, k, int(segments[i]), int(keeps[i]), int(right[i])])
-    write_text(table, text.getvalue())
+        views.append(np.stack([np.arange(n), np.full(n, k), segments, keeps, right], axis=1))
+    header = "puzzle,view,segments,keeps_rules,right"
+    np.savetxt(table, np.concatenate(views), "%d", ",", header=header, comments="")
 
 
 if __name__ == "__main__":

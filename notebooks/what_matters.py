@@ -77,6 +77,11 @@ def train_main(arguments):
         return train.main(arguments)
 
 
+def measured(result):
+    """What a table has of a run's eval.json."""
+    return {key: round(result[key], 4) for key in ("n", "exact", "segments")}
+
+
 def table_row(name, seed):
     """Finish a run, and measure it too when it always takes k segments -> its row of the table."""
     options = f"{MATTERS} {(MODELS | MISSING)[name]} --seed {seed}"
@@ -86,9 +91,7 @@ def table_row(name, seed):
     result = finish(train_main, out, options)
     seconds = round(time.process_time() - begun)
     row = {"name": name, "seed": seed, "command": f"python train.py {options}",
-           "parameters": json.loads((out / "config.json").read_text())["parameters"]}
-    for key in ("n", "exact", "segments"):
-        row[key] = round(result[key], 4)
+           "parameters": json.loads((out / "config.json").read_text())["parameters"], **measured(result)}
     for k in (1, 2, 4, 8):
         asked = f"--eval {result['checkpoint']} --max-segments {k} --confidence 1"
         fixed = finish(train_main, out / f"segments-{k}", asked)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from analysis.depth import finish
 from extras import baselines
 from hrm import HRM
-from notebooks.what_matters import MATTERS, complete, train_main
+from notebooks.what_matters import MATTERS, complete, measured, train_main
 from puzzles.errors import exit_status
 from training.options import Parser
 
@@ -57,11 +57,8 @@ def table_row(name, seed):
     begun = time.process_time()
     with mock.patch.dict(baselines.MODELS, {"recurrent": WIRES[name]}):
         result = finish(train_main, Path(f"runs/wires/{name}-seed-{seed}"), options)
-    row = {"name": name, "seed": seed}
-    for key in ("n", "exact", "segments"):
-        row[key] = round(result[key], 4)
-    row["cpu_seconds"] = round(time.process_time() - begun)
-    return row
+    seconds = round(time.process_time() - begun)
+    return {"name": name, "seed": seed, **measured(result), "cpu_seconds": seconds}
 
 
 def main(argv=None):
