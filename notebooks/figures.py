@@ -186,7 +186,7 @@ def mark_seeds(ax, values, seeds, lw):
 
 
 def paired_dots(rows, seeds):
-    """Shares of 500 puzzles solved, {name: (seeds,)}: a line joins the marks of a seed, a bar is the median."""
+    """Shares of 500 puzzles solved, {name: (seeds,)}: a line joins a seed's marks, a bar is the median."""
     _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.48 * len(rows)))
     shares = inside(np.stack(list(rows.values())), 500)
     y = np.arange(len(rows))
@@ -197,8 +197,8 @@ def paired_dots(rows, seeds):
 
 
 def draw_worth(rows, seeds):
-    """Differences in points: rows (what is changed, what was expected, (seeds,)), with their means as bars and
-    in figures. A row of NaN is a heading."""
+    """Differences in points: rows (what is changed, what was expected, (seeds,)), and their means. A row of
+    NaN is a heading."""
     _, ax = plt.subplots(figsize=(9.5, 1 + 0.3 * len(rows)))
     texts, expected, points = zip(*rows)
     points = np.stack(points)
@@ -209,12 +209,14 @@ def draw_worth(rows, seeds):
     mark_seeds(ax, points, seeds, lw=0)
     ax.set(yticklabels=texts, xlabel="difference in points")
     column = dict(transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    ax.text(1.1, -0.9, "mean", ha="right", **column)
+    ax.text(1.12, -0.9, "expected", **column)
     for i, label in enumerate(ax.get_yticklabels()):
-        ax.text(1.1, i, expected[i], **column)
+        ax.text(1.12, i, expected[i], **column)
         if np.isnan(means[i]):
             label.set_weight("bold")
         else:
-            ax.text(1.08, i, f"{means[i]:+.1f}", ha="right", **column)
+            ax.text(1.1, i, f"{means[i]:+.1f}", ha="right", **column)
 
 
 BROKEN = {  # notebook 00: HRM, and what is left without one part of it
