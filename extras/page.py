@@ -1,21 +1,23 @@
 r"""Models that think in the browser: one self-contained page, made of the sources in extras/page/.
 
-    python extras/page.py --checkpoint checkpoints/maze-9x9.pt checkpoints/sudoku-6x6.pt \
-        checkpoints/sudoku-9x9.pt --out docs/play.html
+    python extras/page.py --checkpoint checkpoints/maze-9x9.pt checkpoints/maze-30x30.pt \
+        checkpoints/sudoku-6x6.pt checkpoints/sudoku-9x9.pt --out docs/play.html
 
 The page asks no server for anything and works from file://. The weights are float16 in base64, in a JSON
-text; what the browser does with them is written in extras/page/hrm.js.
+text; what the browser does with them is written in extras/page/hrm.js. What share of new puzzles a model
+solves, the page reads in the README.md beside its checkpoint: in the last column of the row of that name.
 """
 
 import base64
 import json
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
 from puzzles.errors import UserError, exit_status
-from puzzles.files import write
+from puzzles.files import write_text
 from training.checkpoints import load_model
 from training.options import Parser
 
@@ -28,20 +30,19 @@ def pack(path):
     if options.get("model") != "hrm" or task.name not in ("maze", "sudoku"):
         raise UserError(f"{path} is a {options.get('model')} for {task.name}; "
                         f"the page knows HRM (--model hrm), and mazes and Sudokus")
-    if task.options.get("kind", "perfect") != "perfect":
-        raise UserError(f"{path} was trained on other mazes than perfect ones, which the page makes")
-    weights = {}
-    for name, tensor in model.state_dict().items():
-        weights[name] = base64.b64encode(tensor.half().numpy().tobytes()).decode()
+    row = rf"`{Path(path).name}`.* \| (.*) \|"
     return {
         "name": f"{task.name}-{task.size}x{task.size}",
         "task": task.name,
         "size": task.size,
         "box": getattr(task, "box", None),
+        "random": bool(options["data"]) or task.options.get("kind") == "random",  # files hold such mazes
         "confidence": options["confidence"],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "solved": [re.findall(row, readme.read_text(encoding="utf-8"))
+                   for readme in Path(path).parent.glob("README.md")],
         "config": vars(model.config),
-        "weights": weights,
+        "weights": {name: base64.b64encode(tensor.half().numpy().tobytes()).decode()
+                    for name, tensor in model.state_dict().items()},
     }
 
 
@@ -64,8 +65,8 @@ def main(argv=None):
     parser.add_argument("--checkpoint", nargs="+", required=True, help="of an HRM for mazes or Sudokus")
     parser.add_argument("--out", type=Path, default="docs/play.html")
     args = parser.parse_args(argv)
-    page = build(args.checkpoint).encode()
-    write(args.out, lambda temporary: temporary.write_bytes(page))
+    page = build(args.checkpoint)
+    write_text(args.out, page)
     print(f"{args.out}: {len(args.checkpoint)} models, {len(page) / 1e6:.2f} MB; open it in a browser")
 
 

@@ -16,6 +16,7 @@ import torch
 import train
 from training.options import RUNTIME
 
+ROOT = Path(__file__).resolve().parents[1]
 # Everything that could be forgotten in a checkpoint is switched on: puzzle embedding, EMA, exploration,
 # symmetries, a growing M_max, micro-batches, both optimisers, a learning rate that changes at every step.
 TINY = """--task sudoku --size 4 --hidden-size 16 --num-heads 2 --H-layers 1 --L-layers 1 --M-max 4

@@ -131,13 +131,15 @@ function put(cell, token, under = OPEN) {
 
 let drag = null;  // the token that a dragged pointer leaves behind; S and G are carried along,
 let under = OPEN;  // over cells that they do not change
+let before_drag = null;  // the puzzle as it was, should the pointer turn out to be one of two fingers
 
 function press(event) {
   const cell = cell_at(event);
-  if (cell === null) return;
+  if (cell === null || !event.isPrimary) return;
   event.preventDefault();
   look_at(cell, true);
   if (task instanceof Sudoku) return;
+  before_drag = inputs;
   const brush = {S: START, G: GOAL}[document.querySelector("[name=brush]:checked").value];
   const end = [START, GOAL].includes(inputs[cell]);
   drag = brush ?? (end ? inputs[cell] : inputs[cell] === WALL ? OPEN : WALL);
@@ -147,12 +149,17 @@ function press(event) {
 
 function move(event) {
   const cell = cell_at(event);
-  if (cell === null) return;
+  if (cell === null || !event.isPrimary) return;
   if (cell !== looked && (drag !== null || event.pointerType === "mouse")) look_at(cell);
   if (drag === null || [START, GOAL].includes(inputs[cell])) return;
   const next = inputs[cell];
   put(cell, drag, under);
   under = next;
+}
+
+function cancel() {
+  if (drag !== null && inputs !== before_drag) inputs = before_drag, changed();
+  drag = null;
 }
 
 function key(event) {
@@ -355,8 +362,13 @@ function choose(next) {
   stop();
   model = next, task = make_task(model);
   const maze = task instanceof Maze, {config} = model;
-  document.body.className = model.task;
-  $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
+  const large = task.size > 15;
+  document.body.className = `${model.task} ${large ? "large" : ""}`;
+  const characters = Object.values(model.weights).reduce((sum, text) => sum + text.length, 0);
+  $("parameters").textContent = `${(characters * 3 / 8 / 1e6).toFixed(1)} million`;  // 8 for 3 weights
+  const [[solved] = []] = model.solved;
+  $("solved").textContent = solved ? `Share of new puzzles that it solves: ${solved}.` : "";
+  $("timing").textContent = large ? `A segment takes about 2 s; it may want ${config.M_max} of them.` : "";
   $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
   $("rule").textContent = config.halting === "bce"
     ? `Above ${model.confidence}, the dashed line, the model stops. The answer is that of the surest segment.`
@@ -365,10 +377,11 @@ function choose(next) {
     ? "To us, a maze that is turned or mirrored is the same maze."
     : "To us, a Sudoku with its digits renamed and its rows and columns shuffled is the same puzzle.";
   $("views").textContent += " To the model, which knows each cell by its place, it is another one: "
-    + "it may fail on one view and solve another.";
+    + "it may fail on one view and solve another." + (large ? " This takes a minute or two." : "");
   $("keys").textContent = maze
     ? "Click or drag to build walls and take them away; drag S and G. "
       + "On the keyboard: arrows, space for a wall, S, G. As text: # wall, . open, S, G."
+      + (large ? " Two fingers enlarge the page." : "")
     : "Choose a cell, then type or tap a digit. "
       + "On the keyboard: arrows, digits, delete. As text: digits, and . for a blank.";
   $("text").placeholder = `${task.size ** 2} characters`;
@@ -395,7 +408,7 @@ function start() {
   $("board").addEventListener("focusin", event => look_at(Number(event.target.dataset.cell)));
   addEventListener("pointermove", move);
   addEventListener("pointerup", () => drag = null);
-  addEventListener("pointercancel", () => drag = null);
+  addEventListener("pointercancel", cancel);
   addEventListener("paste", event => {
     const pasted = event.clipboardData.getData("text");
     event.preventDefault();

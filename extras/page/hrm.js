@@ -1,8 +1,9 @@
 // The Hierarchical Reasoning Model in plain JavaScript: hrm.py's forward pass, under hrm.py's names.
 //
 // One puzzle at a time, so there is no batch. S tokens of a puzzle, P positions of the puzzle embedding
-// before them, D hidden size, V vocabulary; a state has rows = P+S. An array (rows, D) is a Float32Array, row
-// after row. What is needed again and again is allocated once, in `new HRM`: the loops create no garbage.
+// before them, D hidden size, V vocabulary; a state has rows = P+S. An array (rows, D) is a Float64Array, row
+// after row: JavaScript computes in doubles, and would convert float32 at each step. What is needed again and
+// again is allocated once, in `new HRM`: the loops create no garbage.
 "use strict";
 
 // ------------------------------------------------------------------------------ the parts of a Transformer
@@ -46,13 +47,27 @@ function rms_norm(x, D, eps) {
   }
 }
 
+const STEP = Math.LN2 / 128, TINY = -40;  // e^TINY is lost when it is added to 1
+const POWERS = Float64Array.from({length: 1 - TINY / STEP}, (_, i) => Math.exp(-i * STEP));
+
+/** eˣ for TINY < x ≤ 0, to 13 digits and in half the time of Math.exp: a power from the table, and a few
+ * terms of the series for what is left of x. */
+function exp(x) {
+  const steps = x / STEP | 0, rest = x - steps * STEP;
+  return POWERS[-steps] * (1 + rest * (1 + rest * (1 / 2 + rest * (1 / 6 + rest / 24))));
+}
+
 /** Every row of x (rows, n) becomes probabilities: exp(scale · x), divided by its sum. */
 function softmax(x, n, scale = 1) {
   for (let start = 0; start < x.length; start += n) {
     let largest = -Infinity, sum = 0;
-    for (let i = start; i < start + n; i++) largest = Math.max(largest, x[i]);
-    for (let i = start; i < start + n; i++) sum += x[i] = Math.exp(scale * (x[i] - largest));
-    for (let i = start; i < start + n; i++) x[i] /= sum;
+    for (let i = start; i < start + n; i++) if (x[i] > largest) largest = x[i];
+    for (let i = start; i < start + n; i++) {
+      const below = scale * (x[i] - largest);
+      sum += x[i] = below > TINY ? exp(below) : 0;
+    }
+    const share = 1 / sum;
+    for (let i = start; i < start + n; i++) x[i] *= share;
   }
 }
 
@@ -62,7 +77,7 @@ function softmax(x, n, scale = 1) {
 function rope_tables(config, P, head_size) {
   if (config.positions === "learned") return null;
   const rows = P + config.seq_len, pairs = head_size / 2, side = Math.sqrt(config.seq_len);
-  const cos = new Float32Array(rows * pairs), sin = new Float32Array(rows * pairs);
+  const cos = new Float64Array(rows * pairs), sin = new Float64Array(rows * pairs);
   for (let r = 0; r < rows; r++) {
     const cell = r - P, off_grid = cell < 0;
     const row = off_grid ? 0 : Math.floor(cell / side) + 1, column = off_grid ? 0 : cell % side + 1;
@@ -87,7 +102,7 @@ function rotate(x, {cos, sin}, pairs) {
 
 /** out = full (not causal) self-attention of h (P+S, D); q, k and v come from one projection. */
 function attention(model, weights, h, out) {
-  const {D, rows, head_size, rope, buffers: {qkv, q, k, v_T, scores, mixed, all_mixed}} = model;
+  const {D, rows, head_size, rope, bands, buffers: {qkv, q, k, v_T, scores, mixed, all_mixed}} = model;
   linear(qkv, h, weights.qkv, rows, D, 3 * D);
   for (let first = 0; first < D; first += head_size) {  // a head has the features from `first` on
     for (let r = 0; r < rows; r++) {
@@ -97,9 +112,11 @@ function attention(model, weights, h, out) {
       }
     }
     if (rope) rotate(q, rope, head_size / 2), rotate(k, rope, head_size / 2);
-    linear(scores, q, k, rows, head_size, rows);  // (P+S, P+S)
-    softmax(scores, rows, 1 / Math.sqrt(head_size));
-    linear(mixed, scores, v_T, rows, rows, head_size);
+    for (const band of bands) {
+      linear(scores, band.q, k, band.rows, head_size, rows);  // (band.rows, P+S)
+      softmax(scores, rows, 1 / Math.sqrt(head_size));
+      linear(band.mixed, scores, v_T, band.rows, rows, head_size);
+    }
     for (let r = 0; r < rows; r++) {
       for (let i = 0; i < head_size; i++) all_mixed[r * D + first + i] = mixed[r * head_size + i];
     }
@@ -137,7 +154,7 @@ function reasoning_module(model, blocks, z, ...injections) {
 
 // ----------------------------------------------------------------------------------------------- the model
 class HRM {
-  /** config: HRMConfig's fields; state: name -> weights, as in PyTorch's state_dict, each a Float32Array. */
+  /** config: HRMConfig's fields; state: name -> weights, as in PyTorch's state_dict, each a Float64Array. */
   constructor(config, state) {
     const D = config.hidden_size, P = Math.ceil(config.puzzle_emb_ndim / D), rows = P + config.seq_len;
     const head_size = D / config.num_heads, inner = state["L.blocks.0.mlp.down.weight"].length / D;
@@ -149,21 +166,34 @@ class HRM {
               gate_up: weight("mlp.gate_up"), down: weight("mlp.down")};
     });
     this.H = blocks("H", config.H_layers), this.L = blocks("L", config.L_layers);
-    const widths = {qkv: 3 * D, q: head_size, k: head_size, v_T: head_size, scores: rows, mixed: head_size,
+    const widths = {qkv: 3 * D, q: head_size, k: head_size, v_T: head_size, mixed: head_size,
                     all_mixed: D, gate_up: 2 * inner, gated: inner, change: D};
     this.buffers = {};
-    for (const [name, width] of Object.entries(widths)) this.buffers[name] = new Float32Array(rows * width);
+    for (const [name, width] of Object.entries(widths)) this.buffers[name] = new Float64Array(rows * width);
+    this.make_bands(rows, head_size);
+  }
+
+  /** Attention works on a band of rows at a time, so that their scores stay in the processor's cache. The
+   * last band is moved back until it fits, as in `linear`. */
+  make_bands(rows, head_size) {
+    const height = Math.min(8, rows), {q, mixed} = this.buffers;
+    this.buffers.scores = new Float64Array(height * rows);
+    this.bands = [];
+    for (let r = 0; r < rows; r += height) {
+      const first = Math.min(r, rows - height), part = [first * head_size, (first + height) * head_size];
+      this.bands.push({rows: height, q: q.subarray(...part), mixed: mixed.subarray(...part)});
+    }
   }
 
   /** z⁰ = (z_H⁰, z_L⁰), each (P+S, D): one vector each for all positions. */
   initial_state() {
-    const everywhere = init => Float32Array.from({length: this.rows * this.D}, (_, i) => init[i % this.D]);
+    const everywhere = init => Float64Array.from({length: this.rows * this.D}, (_, i) => init[i % this.D]);
     return {z_H: everywhere(this.state.H_init), z_L: everywhere(this.state.L_init)};
   }
 
   /** x̃ = √D · E[token] (P+S, D), the puzzle embedding in front as P positions. */
   input_network(inputs) {
-    const {D, P} = this, x = new Float32Array(this.rows * D), table = this.state["tokens.weight"];
+    const {D, P} = this, x = new Float64Array(this.rows * D), table = this.state["tokens.weight"];
     x.set(this.state.puzzle_emb?.subarray(0, this.config.puzzle_emb_ndim) ?? []);
     inputs.forEach((token, i) => x.set(table.subarray(token * D, (token + 1) * D), (P + i) * D));
     const learned = this.config.positions.includes("learned");
@@ -172,13 +202,14 @@ class HRM {
     return x.map(value => value * scale);
   }
 
-  /** N·T updates of L and N of H (paper, figure 4). `watch` sees the state after each update of L. */
+  /** N·T updates of L and N of H (paper, figure 4). `watch` sees the state after each update of L, and of H
+   * where H has its turn. */
   think({z_H, z_L}, x, watch) {
     const N = this.config.H_cycles, T = this.config.L_cycles;
     for (let i = 1; i <= N * T; i++) {
       reasoning_module(this, this.L, z_L, z_H, x);
-      watch?.(z_H, z_L, i);
       if (i % T === 0) reasoning_module(this, this.H, z_H, z_L);
+      watch?.(z_H, z_L, i);
     }
   }
 
@@ -189,7 +220,7 @@ class HRM {
   }
 
   head(z_H) {
-    const {D, P, config: {seq_len, vocab_size}} = this, logits = new Float32Array(seq_len * vocab_size);
+    const {D, P, config: {seq_len, vocab_size}} = this, logits = new Float64Array(seq_len * vocab_size);
     linear(logits, z_H.subarray(P * D), this.state["head.weight"], seq_len, D, vocab_size);
     return logits;
   }
@@ -237,10 +268,10 @@ function solve(model, inputs, {max_segments = model.config.M_max, halt = true, c
   return solution;
 }
 
-/** A float16 array in base64 -> Float32Array: one sign bit, 5 bits of exponent, 10 of fraction. */
+/** A float16 array in base64 -> Float64Array: one sign bit, 5 bits of exponent, 10 of fraction. */
 function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64), character => character.charCodeAt(0));
-  return Float32Array.from(new Uint16Array(bytes.buffer), half => {
+  return Float64Array.from(new Uint16Array(bytes.buffer), half => {
     const sign = half >> 15 ? -1 : 1, exponent = half >> 10 & 31, fraction = half & 1023;
     return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
   });

@@ -40,40 +40,47 @@ class Maze {
   symbols = "_# SGo";
   names = ["", "wall", "open", "S", "G", "path"];
 
-  constructor({size}) {
-    this.size = size;
+  /** `random`: random mazes, with paths as long for their size as Maze-Hard's, over 110 steps at 30x30. */
+  constructor({size, random}) {
+    this.size = size, this.random = random;
+    this.min_path = Math.floor(110 / 900 * size * size);
     this.aliases = {".": " "};
+    this.beside = range(size * size).map(cell => {  // the cells beside each cell
+      const row = Math.floor(cell / size), column = cell % size;
+      return [[row - 1, column], [row + 1, column], [row, column - 1], [row, column + 1]]
+        .filter(([r, c]) => Math.min(r, c) >= 0 && Math.max(r, c) < size).map(([r, c]) => r * size + c);
+    });
   }
 
-  /** The cells beside a cell. */
-  neighbours(cell) {
-    const row = Math.floor(cell / this.size), column = cell % this.size, last = this.size - 1;
-    return [[row - 1, column], [row + 1, column], [row, column - 1], [row, column + 1]]
-      .filter(([r, c]) => Math.min(r, c) >= 0 && Math.max(r, c) <= last).map(([r, c]) => r * this.size + c);
-  }
-
-  /** Steps of a shortest way from S to G through passable cells; -1 if there is none. */
-  path_length(inputs, passable) {
-    const goal = inputs.indexOf(GOAL), steps = new Map([[inputs.indexOf(START), 0]]);
-    for (const [cell, distance] of steps) {  // a Map goes on over what is added meanwhile: breadth first
-      if (cell < 0 || cell === goal) break;
-      for (const next of this.neighbours(cell)) {
-        if (passable(next) && !steps.has(next)) steps.set(next, distance + 1);
+  /** Steps from a cell to each that can be reached through passable ones; -1 to the others. */
+  distances(passable, source) {
+    const steps = new Int16Array(passable.length).fill(-1), reached = [source];
+    steps[source] = 0;
+    for (const cell of reached) {  // goes on over what is added meanwhile: breadth first
+      for (const next of this.beside[cell]) {
+        if (passable[next] && steps[next] < 0) steps[next] = steps[cell] + 1, reached.push(next);
       }
     }
-    return goal < 0 ? -1 : steps.get(goal) ?? -1;
+    return steps;
+  }
+
+  /** Steps of a shortest way from S to G through cells with tokens from `lowest` on; -1 if there is none. */
+  path_length(tokens, lowest) {
+    const start = tokens.indexOf(START), goal = tokens.indexOf(GOAL);
+    if (start < 0 || goal < 0) return -1;
+    return this.distances(tokens.map(token => token >= lowest), start)[goal];
   }
 
   /** An unchanged maze whose 'o' are one path from S to G, perhaps longer than needed. */
   keeps_rules(inputs, answer) {
     const unchanged = inputs.every((token, i) => (answer[i] === PATH ? OPEN : answer[i]) === token);
     const marked = answer.filter(token => token === PATH).length;
-    return unchanged && this.path_length(inputs, cell => answer[cell] >= START) === marked + 1;
+    return unchanged && this.path_length(answer, START) === marked + 1;
   }
 
   /** The path is a shortest one, too. */
   check(inputs, answer) {
-    const shortest = this.path_length(inputs, cell => inputs[cell] !== WALL);
+    const shortest = this.path_length(inputs, OPEN);
     return this.keeps_rules(inputs, answer) && answer.filter(token => token === PATH).length + 1 === shortest;
   }
 
@@ -85,9 +92,7 @@ class Maze {
       if (count(token) > 1) return `There is more than one ${name}.`;
     }
     if (count(PATH)) return "There are path cells in the question.";
-    if (this.path_length(inputs, cell => inputs[cell] !== WALL) < 0) {
-      return "There is no way from S to G: open a wall.";
-    }
+    if (this.path_length(inputs, OPEN) < 0) return "There is no way from S to G: open a wall.";
     if (!answer || this.check(inputs, answer)) return "";
     if (inputs.some((token, i) => (answer[i] === PATH ? OPEN : answer[i]) !== token)) {
       const through = answer.some((token, i) => token === PATH && inputs[i] === WALL);
@@ -103,18 +108,24 @@ class Maze {
 
   /** What makes a maze unlike those that the model learned from; "" if nothing does. */
   note(inputs) {
-    const n = this.size, open = range(n * n).filter(i => inputs[i] !== WALL);
-    const odd = cell => Math.floor(cell / n) % 2 === 1 || cell % n % 2 === 1;
-    const border = cell => this.neighbours(cell).length < 4;
-    const edges = open.flatMap(i => this.neighbours(i).filter(j => j > i && inputs[j] !== WALL)).length;
-    const reached = new Set([inputs.indexOf(START)]);
-    for (const cell of reached) this.neighbours(cell).forEach(i => inputs[i] !== WALL && reached.add(i));
-    const loops = edges - open.length + 1;  // in a maze that hangs together
+    const n = this.size, passable = inputs.map(token => token !== WALL);
+    const open = range(n * n).filter(i => passable[i]), walls = 1 - open.length / (n * n);
+    const steps = this.distances(passable, inputs.indexOf(START));
     const learned = "The model learned from mazes";
+    if (this.random) {
+      const far = steps[inputs.indexOf(GOAL)];
+      if (walls < 0.3 || walls > 0.5) return `${learned} with 30 to 50 % walls. Expect mistakes.`;
+      if (far <= this.min_path) return `${learned} with paths over ${this.min_path} steps; here it is ${far}.`;
+      return "";
+    }
+    const odd = cell => Math.floor(cell / n) % 2 === 1 || cell % n % 2 === 1;
+    const border = cell => this.beside[cell].length < 4;
+    const edges = open.flatMap(i => this.beside[i].filter(j => j > i && passable[j])).length;
+    const loops = edges - open.length + 1;  // in a maze that hangs together
     if (open.some(i => border(i) || !odd(i))) {
       return `${learned} with an outer wall and pillars at even places. Expect mistakes.`;
     }
-    if (reached.size < open.length) return `${learned} without closed rooms. Expect mistakes.`;
+    if (open.some(i => steps[i] < 0)) return `${learned} without closed rooms. Expect mistakes.`;
     if (loops > 0) return `${learned} without loops; this one has ${loops}. Expect mistakes, or build walls.`;
     return "";
   }
@@ -139,8 +150,38 @@ class Maze {
                                 "mirrored, turned by 270°"][k % 8]};
   }
 
-  /** A perfect maze: rooms at odd coordinates, joined by Kruskal's algorithm, one path between any two. */
   generate(random = Math.random) {
+    return this.random ? this.random_maze(random) : this.perfect_maze(random);
+  }
+
+  /** Each cell is a wall with a probability that is drawn for the maze. A double sweep looks for a long path:
+   * from a random cell to the farthest one, and from there to the farthest again. If it is over min_path, S
+   * and G are any two cells that far apart. */
+  random_maze(random) {
+    const n = this.size, cells = range(n * n);
+    for (;;) {
+      const walls = 0.3 + 0.2 * random(), passable = cells.map(() => random() >= walls);
+      const open = cells.filter(i => passable[i]);
+      let cell = open[Math.floor(random() * open.length)], longest = 0;
+      for (let sweep = 0; sweep < 2; sweep++) {
+        const steps = this.distances(passable, cell);
+        longest = Math.max(...steps), cell = steps.indexOf(longest);
+      }
+      if (longest <= this.min_path) continue;
+      let pairs = 0, start, goal;
+      for (const from of open) {
+        this.distances(passable, from).forEach((steps, to) => {
+          if (steps > this.min_path && random() * ++pairs < 1) start = from, goal = to;  // each as probable
+        });
+      }
+      const inputs = Uint8Array.from(passable, open => open ? OPEN : WALL);
+      inputs[start] = START, inputs[goal] = GOAL;
+      return inputs;
+    }
+  }
+
+  /** Rooms at odd coordinates, joined by Kruskal's algorithm: one path between any two. */
+  perfect_maze(random) {
     const n = this.size, inputs = new Uint8Array(n * n).fill(WALL);
     const rooms = range(n * n).filter(i => Math.floor(i / n) % 2 && i % n % 2), component = new Map();
     for (const room of rooms) inputs[room] = OPEN, component.set(room, room);
@@ -156,12 +197,12 @@ class Maze {
     return inputs;
   }
 
-  /** Nothing but the outer wall and the pillars that all its mazes have; S and G in opposite corners. */
+  /** Nothing but the outer wall and the pillars that all perfect mazes have; S and G in opposite corners. */
   empty() {
     const n = this.size, inputs = Uint8Array.from(range(n * n), i => {
       const row = Math.floor(i / n), column = i % n;
       const edge = Math.min(row, column, n - 1 - row, n - 1 - column) === 0;
-      return edge || row % 2 === 0 && column % 2 === 0 ? WALL : OPEN;
+      return !this.random && (edge || row % 2 === 0 && column % 2 === 0) ? WALL : OPEN;
     });
     inputs[n + 1] = START, inputs[(n - 1) * n - 2] = GOAL;
     return inputs;

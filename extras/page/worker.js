@@ -25,18 +25,19 @@ function moved(z, before, D) {
 }
 
 /** Think about a puzzle; after each update of L, the page hears what the model would answer now: one
- * H-update more, on the side, which the state does not see (paper, figure 7). After T of them, that is
- * what H does itself. */
+ * H-update more, on the side, which the state does not see (paper, figure 7). After T of them, H has made it
+ * itself. */
 function think(description, inputs, halt) {
   const {config, D} = model, z = model.initial_state();
-  const before = {z_H: z.z_H, z_L: z.z_L}, on_the_side = new Float32Array(z.z_H.length);
+  const before = {z_H: z.z_H, z_L: z.z_L}, on_the_side = new Float64Array(z.z_H.length);
   let watching = 0;  // milliseconds that the model itself would not need
 
   const watch = (z_H, z_L, i) => {
     const start = performance.now();
+    const H_moves = i % config.L_cycles === 0;
     on_the_side.set(z_H);
-    reasoning_module(model, model.H, on_the_side, z_L);
-    const probabilities = model.head(on_the_side), H_moves = i % config.L_cycles === 0;
+    if (!H_moves) reasoning_module(model, model.H, on_the_side, z_L);
+    const probabilities = model.head(on_the_side);
     const predictions = argmax(probabilities, config.vocab_size);
     softmax(probabilities, config.vocab_size);
     const moves = {z_L: moved(z_L, before.z_L, D), z_H: H_moves ? moved(on_the_side, before.z_H, D) : null};

@@ -1,7 +1,6 @@
 """The search for hard Sudokus, and the puzzles that it made and we ship, against brute force."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,8 @@ from extras import make_sudoku
 from puzzles import sudoku
 from puzzles.errors import exit_status
 from tests.puzzles.test_sudoku import brute_force, digits
+from tests.runs import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BOX = 3, 3
 
 

@@ -1,7 +1,5 @@
 """Votes: the choice among proposals by hand, and what it costs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,11 +13,10 @@ from puzzles import sudoku
 from puzzles.errors import UserError
 from puzzles.task import Task
 from tests.models import make
-from tests.runs import error_of, read_json
+from tests.runs import ROOT, error_of, read_json
 from training.checkpoints import load_model, split_options
 from training.options import Options
 
-ROOT = Path(__file__).resolve().parents[2]
 IDS = np.zeros(200, np.int32)
 
 
