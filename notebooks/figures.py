@@ -7,7 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.states import COLOURS
-from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION, WHITE, show_board
+from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION, WHITE
+from puzzles.boards import draw_lines, show_board
 
 H, L = COLOURS["z_H"], COLOURS["z_L"]
 TICKS = 0.002, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.998
@@ -115,9 +116,6 @@ def draw_tokens(ax, tokens, side):
     for cell, token in enumerate(tokens):
         colour = GREY if token == 1 else DARK
         ax.text(cell % side, cell // side, token, ha="center", va="center", color=colour)
-    lines = [i - 0.5 for i in range(side + 1)]
-    ax.hlines(lines, -0.5, side - 0.5, color=PALE, lw=0.8)
-    ax.vlines(lines, -0.5, side - 0.5, color=PALE, lw=0.8)
     show_board(ax, side, side)
 
 
@@ -134,8 +132,7 @@ def draw_attention(weights, cell, P):
             board = weight[head, P + cell, P:].reshape(6, 6)
             image = ax.imshow(board, cmap="cividis", norm=PowerNorm(0.5, 0, brightest))
             ax.scatter(cell % 6, cell // 6, marker="x", color=WHITE, s=28, lw=1.5)
-            ax.hlines([1.5, 3.5], -0.5, 5.5, color=WHITE, lw=0.6)
-            ax.vlines([2.5], -0.5, 5.5, color=WHITE, lw=0.6)
+            draw_lines(ax, 6, 6, (2, 3), color=WHITE, lw=0.6)
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(name, fontsize=10)
     fig.colorbar(image, ax=axes, label="attention weight (colours on a root scale)", shrink=0.7)
