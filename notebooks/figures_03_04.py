@@ -166,12 +166,12 @@ def plot_residuals(ax, model, trajectory, untrained=None):
     ax.set(xlabel="step (an update of L)")
 
 
-def draw_residuals(panels, limits, scale="log", **labels):
+def draw_residuals(panels, limits, **labels):
     """{title: (model, its trajectory, that of an untrained one or None)}: plot_residuals, side by side."""
     _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3), sharey=True, squeeze=False)
     for ax, (title, (model, trajectory, untrained)) in zip(axes[0], panels.items()):
         plot_residuals(ax, model, trajectory, untrained)
-        ax.set(yscale=scale, ylim=limits, title=title, **labels)
+        ax.set(yscale="log", ylim=limits, title=title, **labels)
         ax.title.set_fontsize(10)
     axes[0, 0].set_ylabel("distance moved")
     axes[0, 0].legend()
@@ -193,7 +193,7 @@ def plot_schedule(ax, moved, H_steps):
     """How fast L moves (steps,), and when H was updated."""
     steps = np.arange(1, len(moved) + 1)
     ax.semilogy(steps, moved, "o-", ms=3, lw=1, color=COLOURS["z_L"], label="z_L, median")
-    limits = 1e-4, 20
+    limits = 2e-6, 40
     ax.vlines(np.array(H_steps) + 0.5, *limits, color=COLOURS["z_H"], lw=0.8, label="an H-update")
     ax.set(xlabel="step (an update of L)", ylim=limits)
 
