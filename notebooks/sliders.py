@@ -1,5 +1,5 @@
 """A picture with sliders above it, for the notebooks. GitHub and paper have no sliders: each notebook also
-shows one such picture as it is."""
+shows such a picture as it is."""
 
 import io
 
