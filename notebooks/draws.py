@@ -71,18 +71,6 @@ class Whole(Toy):
         return z, logits, q_halt.round(), q_continue.round()
 
 
-class Surer(Toy):
-    """Sure after 1 to 8 segments, as the sum of a puzzle says, and not sure any more after that."""
-
-    def puzzle_vectors(self, ids):
-        return torch.zeros(len(ids), 4)
-
-    def __call__(self, z, inputs, vectors):
-        z, logits, _, _ = super().__call__(z, inputs)
-        q = 4 * torch.sin(z[0][:, 0] @ self.out[:, 0] * 3)
-        return z, logits, q, -q
-
-
 class Descent:
     """Plain gradient descent. (PyTorch's takes seconds to import, in every process.)"""
 

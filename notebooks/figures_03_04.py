@@ -33,7 +33,7 @@ def draw_segments():
 
 def draw_targets(halt, go_on, target):
     """Q-values of segments 1 to 6, and the targets of the first five."""
-    _, ax = plt.subplots(figsize=(8, 3.2))
+    _, ax = plt.subplots(figsize=(9, 3.2))
     m = np.arange(1, 7)
     ax.axvspan(5.5, 6.5, color=PALE, lw=0)
     ax.text(6, 0.04, "only for\nthe target", ha="center", fontsize=9)
@@ -44,7 +44,7 @@ def draw_targets(halt, go_on, target):
     for i, height in enumerate(target, start=1):
         ax.annotate("", (i + 0.12, height), (i + 0.92, height), arrowprops=arrow)
     ax.set(xlabel="segment m (M_max = 5)", ylabel="value (probability)", ylim=(0, 1.05), xlim=(0.5, 6.5))
-    ax.legend(loc="upper left", fontsize=9)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
 
 
 def draw_slots(holds, halted, path):
@@ -90,13 +90,13 @@ def draw_work_and_doubt(panels):
     _, axes = plt.subplots(1, len(panels), figsize=(9, 3.2), sharey=True)
     for ax, (title, (label, groups, right, used)) in zip(axes, panels.items()):
         x = np.arange(len(groups))
-        for values, look in (
-            (used, {"fmt": "s-", "color": LILAC, "label": "segments used"}),
-            (right, {"fmt": "o-", "color": DARK, "label": "right from segment"}),
+        for side, values, look in (
+            (-0.04, used, {"fmt": "s-", "color": LILAC, "label": "segments used"}),
+            (0.04, right, {"fmt": "o-", "color": DARK, "label": "right from segment"}),
         ):
             means = [values[rows].mean() for _, rows in groups]
             error = [1.96 * values[rows].std() / rows.sum() ** 0.5 for _, rows in groups]
-            ax.errorbar(x, means, error, **look)
+            ax.errorbar(x + side, means, error, **look)
         ax.set(title=title, xlabel=label, ylim=(0, None))
         ax.set_xticks(x, [f"{name}\n({rows.sum()})" for name, rows in groups])
     axes[0].set_ylabel("segments: mean, 95 % interval")
@@ -119,17 +119,16 @@ def draw_sweep(thresholds, sweeps):
 
 def draw_stops(panels, most):
     """{title: (used (n,), right (n,))}: how many puzzles stop after each segment, right or wrong."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(9, 2.5), sharey=True)
+    figure, axes = plt.subplots(1, len(panels), figsize=(9, 2.7), sharey=True)
     for ax, (title, (used, right)) in zip(axes, panels.items()):
-        below = np.zeros(most)
-        for is_right, look in LOOKS.items():
-            share = np.bincount(used[right == is_right], minlength=most + 1)[1:] / len(used)
-            ax.bar(np.arange(1, most + 1), share, bottom=below, **look)
-            below += share
-        ax.set(title=f"{title}: {right.mean():.3f} right, {used.mean():.2f} segments", ylim=(0, 1))
-        ax.set(xlabel="segments used")
+        for side, (is_right, look) in zip((-0.2, 0.2), LOOKS.items()):
+            counts = np.bincount(used[right == is_right], minlength=most + 1)[1:]
+            bars = ax.bar(np.arange(1, most + 1) + side, counts, width=0.4, **look)
+            ax.bar_label(bars, [count or "" for count in counts], fontsize=8)
+        ax.set(title=f"{title}: {right.mean():.3f} right, {used.mean():.2f} segments", yscale="log")
+        ax.set(xlabel="segments used", ylim=(0.5, 300))
         ax.title.set_fontsize(10)
-    axes[0].set_ylabel("share of the puzzles")
+    axes[0].set_ylabel("puzzles (log axis)")
     axes[1].legend()
     return figure
 
@@ -239,11 +238,6 @@ def draw_settled(moved, swing, right):
 
 
 # ---------------------------------- what exercises compute, for the cells after them: one may skip exercises
-def settled_from(right):
-    """03, exercise 4."""
-    return len(right) + 1 - np.cumprod(right[::-1], axis=0).sum(0)
-
-
 def spikes_of(trajectory, T):
     """04, exercise 2, of a trajectory of HRM."""
     cycles = residuals(trajectory.z_L, trajectory.initial[1]).unflatten(0, (-1, T))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 import probes_00
-from draws import Surer, Toy
-from hrm import HRM, IGNORE, HRMConfig, Slots, swiglu_size
+from draws import Toy
+from hrm import HRM, IGNORE, HRMConfig, swiglu_size
 
 
 def probe_of(notebook, exercise):
@@ -203,11 +203,9 @@ def notebook_02_exercise_6(f, draw):
 
 # ------------------------------------------------------------------------------------------------ notebook 03
 def notebook_03_exercise_1(f, draw):
-    segments = draw.wholes(1, 7, 30)
-    M_min = draw.wholes(1, 7, 30)
-    q_halt = draw.wholes(-2, 3, 30).float()  # sometimes equal to the other one
-    q_continue = draw.wholes(-2, 3, 30).float()
-    return f.halts(q_halt, q_continue, segments, M_min, 5)
+    p = draw.rng.random(draw.whole(3, 9))
+    prices = 0.0, draw.uniform(0.01, 0.2)
+    return [np.asarray(f.worth_of_going_on(p.tolist(), price)) for price in prices]
 
 
 def notebook_03_exercise_2(f, draw):
@@ -219,31 +217,21 @@ def notebook_03_exercise_2(f, draw):
 
 
 def notebook_03_exercise_3(f, draw):
-    slots = Slots(
-        inputs=draw.tokens(6, 3),
-        labels=draw.tokens(6, 3),
-        puzzle_ids=torch.arange(6),
-        z_H=draw.normal(6, 3, 4),
-        z_L=draw.normal(6, 3, 4),
-        segments=torch.arange(1, 7),
-        halted=draw.mask(6),
-    )
-    inputs = draw.tokens(6, 3)
-    labels = draw.tokens(6, 3)
-    new = f.refill(Toy(draw), slots, inputs, labels, torch.arange(6) + 10)
-    return list(vars(new).values())[:-1]  # what becomes of `halted` is not asked
+    segments = draw.wholes(1, 9, 23).tolist()
+    return [f.steps_needed(segments, B) for B in (1, 3, 5)]
 
 
 def notebook_03_exercise_4(f, draw):
+    M_max = draw.whole(3, 9)
+    epsilon = draw.uniform(0.1, 1)
+    return [f.still_there(M_max, epsilon, anew) for anew in (True, False)]
+
+
+def notebook_03_exercise_5(f, draw):
     right = draw.rng.random((5, 40)) < 0.7
     right[:, 0] = True
     right[:, 1] = False
     return f.right_from(right)
-
-
-def notebook_03_exercise_5(f, draw):
-    inputs = draw.tokens(60, 3)
-    return f.compacting_solve(Surer(draw), inputs, 5, 0.9)
 
 
 # ------------------------------------------------------------------------------------------------ notebook 04
@@ -369,6 +357,6 @@ def notebook_06_exercise_5(f, draw):
 # What the exercises use of this repository: a few names, and no function that is asked for.
 GIVEN = {
     "01": {"hrm": SimpleNamespace(swiglu_size=swiglu_size)},
-    "03": {"IGNORE": IGNORE, "Slots": Slots},
+    "03": {"IGNORE": IGNORE},
     "06": {"HRM": HRM, "HRMConfig": HRMConfig},
 }
