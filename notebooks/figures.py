@@ -227,11 +227,15 @@ BROKEN = {  # notebook 00: HRM, and what is left without one part of it
 
 
 def draw_broken(ax, rows, **labels):
-    """{a name, of BROKEN or new: numbers}: a line for each, over 1, 2, …; with marks where they are few."""
+    """{a name, of BROKEN or new: numbers}: a line over 1, 2, …, with marks where they are few. Of rows that
+    are equal, one line with all their names."""
+    equal = {}
     for name, values in rows.items():
-        colour, mark = BROKEN.get(name, (BLUE, "P"))
-        style = dict(marker=mark) if len(values) < 20 else dict(lw=1.2)
-        ax.plot(range(1, len(values) + 1), values, color=colour, label=name, **style)
+        equal.setdefault(tuple(np.round(values, 3)), []).append(name)
+    for values, names in equal.items():
+        colour, mark = BROKEN.get(names[0], (BLUE, "P"))
+        style = dict(marker=mark) if len(values) < 20 else dict(lw=1)
+        ax.plot(range(1, len(values) + 1), values, color=colour, label=", ".join(names), **style)
     ax.set(**labels)
 
 
