@@ -24,8 +24,9 @@ from puzzles.errors import exit_status
 from puzzles.files import write_text
 from training.options import Parser, with_preset
 
-# What in HRM does the work? Expected, and written down before the first run, after pilots with seed 0 (at
-# half of the learning rate HRM 0.60, a Transformer in the loop 0.96, without it 0.42; at all of it HRM 0.94):
+# What in HRM does the work? Expected, and written down before the first run, after pilots with seed 0, which
+# an earlier version could draw (at half of the learning rate HRM 0.60, a Transformer in the loop 0.96,
+# without it 0.42; at all of it HRM 0.94):
 # 1. A same-size Transformer in the outer loop is within 5 points of HRM; without it, 20 or more behind.
 # 2. Of 1 -> 2 -> 4 -> 8 segments in training, 1 -> 2 brings the most; 1 is about as bad as no loop.
 # 3. N and T matter less: N = T = 1 within 5 points of N = T = 2.
@@ -33,7 +34,7 @@ from training.options import Parser, with_preset
 # The 65 runs took about half an hour of processor time, with OMP_NUM_THREADS=1 on virtual machines whose
 # cores were shared: compare cpu_seconds within a seed.
 #
-# One layer in each module, so that a single pass cannot solve the board; all M_max segments from the start,
+# One layer in each module, meant to be too few for a single pass; all M_max segments from the start,
 # so that M_max means what it says; the average of the weights is short, as the runs are.
 MATTERS = ("--task sudoku --size 4 --task-options extra=3 --train-size 400 --val-size 100 --test-size 500 "
            "--H-layers 1 --L-layers 1 --steps 600 --batch-size 64 --optimizer adam_atan2 --q-weight 0.5 "
