@@ -59,4 +59,5 @@ def test_every_control_changes_the_picture(number, monkeypatch):
                 shown = bytes(picture.value)
             setattr(control, trait, start)
             assert bytes(picture.value) == at_first
-    assert box and not plt.get_fignums(), "a figure is left open: Jupyter would show it once more"
+        assert not plt.get_fignums(), "a figure is left open: Jupyter would show it once more"
+    assert box, "no picture with sliders"
