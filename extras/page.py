@@ -4,13 +4,11 @@ r"""Models that think in the browser: one self-contained page, made of the sourc
         checkpoints/sudoku-6x6.pt checkpoints/sudoku-9x9.pt --out docs/play.html
 
 The page asks no server for anything and works from file://. The weights are float16 in base64, in a JSON
-text; what the browser does with them is written in extras/page/hrm.js. What share of new puzzles a model
-solves, the page reads in the README.md beside its checkpoint: in the last column of the row of that name.
+text; what the browser does with them is written in extras/page/hrm.js.
 """
 
 import base64
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -30,7 +28,9 @@ def pack(path):
     if options.get("model") != "hrm" or task.name not in ("maze", "sudoku"):
         raise UserError(f"{path} is a {options.get('model')} for {task.name}; "
                         f"the page knows HRM (--model hrm), and mazes and Sudokus")
-    row = rf"`{Path(path).name}`.* \| (.*) \|"
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        weights[name] = base64.b64encode(tensor.half().numpy().tobytes()).decode()
     return {
         "name": f"{task.name}-{task.size}x{task.size}",
         "task": task.name,
@@ -38,11 +38,9 @@ def pack(path):
         "box": getattr(task, "box", None),
         "random": bool(options["data"]) or task.options.get("kind") == "random",  # files hold such mazes
         "confidence": options["confidence"],
-        "solved": [re.findall(row, readme.read_text(encoding="utf-8"))
-                   for readme in Path(path).parent.glob("README.md")],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "config": vars(model.config),
-        "weights": {name: base64.b64encode(tensor.half().numpy().tobytes()).decode()
-                    for name, tensor in model.state_dict().items()},
+        "weights": weights,
     }
 
 

@@ -28,10 +28,8 @@ def folder(reference, tmp_path_factory):
     content["step"] = content["evaluated"] = 20  # of 24
     torch.save(content, folder / "run/last.pt")
     good = (reference / "last.pt").read_bytes()
-    (folder / "empty.pt").write_bytes(b"")
     (folder / "truncated.pt").write_bytes(good[: len(good) // 2])
     (folder / "pickle.pt").write_bytes(pickle.dumps(Malicious()))
-    torch.save([1, 2], folder / "list.pt")
     torch.save({"weights": torch.zeros(2)}, folder / "foreign.pt")
     torch.save({**content, "averaged": {}}, folder / "incomplete.pt")
     torch.save({"model.inner.embed_tokens.embedding_weight": torch.zeros(6, 16)}, folder / "published.pt")
@@ -59,17 +57,13 @@ CASES = {  # arguments: what the line must say, the value and the way out
     # options
     "--task chess": ["'chess'", "flood, maze", "chess.py"],
     "--task other_class": ["'other_class'", "Task subclass"],
-    "--taks maze": ["--taks", "--help"],
     "--tas maze": ["--tas", "--help"],
     "maze": ["maze", "--help"],
     "--steps": ["--steps", "expected one argument"],
     "--preset huge": ["'huge'", "small", "paper"],
     "NEW --halting never": ["'never'", "bce"],
-    "NEW --steps 1.5": ["--steps", "'1.5'"],
     "NEW --steps 0": ["steps is 0", "from 1"],
     "NEW --lr nan": ["lr is nan", "from"],
-    "NEW --lr inf": ["lr is inf", "to"],
-    "NEW --seed -1": ["seed is -1", "from 0"],
     "NEW --ema 1": ["ema is 1.0", "to 0.9999"],
     "NEW --accumulate 3": ["--batch-size 8", "no multiple of 3", "--accumulate"],
     "NEW --num-heads 3": ["hidden_size 16 is no multiple of 4 times num_heads 3"],
@@ -79,7 +73,6 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "MAZE 5 --task-options min_path=90": ["over 90", "lower min_path"],
     "NEW --size 5": ["sudoku size 5", "use 4, 6, 9"],
     "NEW --task-options colour=red": ["'colour'", "it has size, extra"],
-    "NEW --task-options extra": ["'extra'", "NAME=VALUE"],
     "NEW --task-options extra=few": ["'few'", "int"],
     "MAZE 5 --train-size 5000": ["6300 are needed", "raise the size or lower"],
     "NEW --data good.csv": ["good.csv", "no training puzzles", "train.csv"],
@@ -90,12 +83,9 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "EVAL --size 6": ["size 6 does not fit run/best.pt", "4", "leave it out"],
     "EVAL --task maze": ["task maze", "sudoku", "leave it out"],
     "EVAL --hidden-size 32": ["hidden_size 32", "with 16", "leave it out"],
-    "EVAL --max-segments 0": ["max-segments is 0", "from 1"],
     "EVAL --data symbol.csv": ["symbol.csv, line 2", "'x'", "use '.1234'"],
     "--eval nowhere/best.pt": ["no checkpoint at nowhere/best.pt", "runs/TASK/last.pt"],
-    "--eval empty.pt": ["empty.pt cannot be read", "pass one that train.py wrote"],
-    "--eval truncated.pt": ["truncated.pt cannot be read"],
-    "--eval list.pt": ["list.pt cannot be read"],
+    "--eval truncated.pt": ["truncated.pt cannot be read", "pass one that train.py wrote"],
     "--eval pickle.pt": ["pickle.pt cannot be read"],
     "--eval malicious.pt": ["malicious.pt cannot be read"],
     "--eval foreign.pt": ["foreign.pt is no checkpoint of this project"],
@@ -105,13 +95,10 @@ CASES = {  # arguments: what the line must say, the value and the way out
     # a run's folder
     "TINY run": ["run already holds a run", "--resume run", "--out FOLDER"],
     "TINY file": ["cannot write file", "choose another --out"],
-    "TINY /proc/run": ["cannot write /proc/run"],
     "EVAL --out file": ["cannot write file/eval.json"],
     "RESUME --lr 0.1": ["--lr 0.1", "knows its own", "leave it out"],
     "RESUME --hidden-size 32": ["--hidden-size 32", "another run with --out"],
-    "RESUME --accumulate 3": ["no multiple of 3"],
     "--resume run/best.pt": ["run/best.pt is no last.pt", "pass the run's folder"],
-    "--resume nowhere": ["no checkpoint at nowhere"],
 }
 
 

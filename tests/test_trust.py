@@ -143,6 +143,18 @@ def test_a_compiler_that_does_not_work(tmp_path, reference, script):
     assert_same_run(run, reference)
 
 
+def test_a_compiler_that_computes_nan(here, reference, monkeypatch, capsys, no_pictures):
+    """Such as PyTorch's cache once gave, whose kernels were another CPU's."""
+    def ruin(block):
+        block._compiled_call_impl = lambda x, *_: x * torch.nan
+
+    monkeypatch.setattr(torch.nn.Module, "compile", ruin)
+    assert train.main([*TINY, "--compile", "-q", "--out", "run"]) == 0
+    assert "goes on without it: it computes nan" in capsys.readouterr().out
+    assert torch.compiler.config.cache_key_tag == torch.backends.cpu.get_cpu_capability()
+    assert_same_run(RUN, reference)
+
+
 def test_one_run_at_a_time_in_a_folder(here, capsys):
     with lock(RUN, 0):
         assert "another program trains in run" in error_of(capsys, *TINY, "-q", "--out", RUN)

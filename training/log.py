@@ -166,6 +166,5 @@ def print_table(result):
     """A result of `evaluate` (train.py), with the 95 % interval of the share of puzzles solved."""
     low, high = interval(result["exact"], result["n"])
     for name, value in result.items():
-        text = f"{value:.4f}" if isinstance(value, float) else value
         note = f"  (95 % interval {low:.4f} to {high:.4f})" if name == "exact" else ""
-        print(f"  {name:<16} {text}{note}")
+        print(f"  {name:<16} {round(value, 4)}{note}")

@@ -16,7 +16,7 @@ def draw_curves(metrics, path):
         known = [row for row in rows if row[column]]
         steps = [int(row["step"]) for row in known]
         values = [float(row[column]) for row in known]
-        ax.plot(steps, values, style, label=label, markersize=3, linewidth=1.2, **look)
+        ax.plot(steps, values, style, label=label, markersize=3, **look)
 
     loss.set(ylabel="loss", yscale="log")
     curve(loss, "token_loss", "of the tokens", color=BLUE)

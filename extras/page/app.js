@@ -364,10 +364,7 @@ function choose(next) {
   const maze = task instanceof Maze, {config} = model;
   const large = task.size > 15;
   document.body.className = `${model.task} ${large ? "large" : ""}`;
-  const characters = Object.values(model.weights).reduce((sum, text) => sum + text.length, 0);
-  $("parameters").textContent = `${(characters * 3 / 8 / 1e6).toFixed(1)} million`;  // 8 for 3 weights
-  const [[solved] = []] = model.solved;
-  $("solved").textContent = solved ? `Share of new puzzles that it solves: ${solved}.` : "";
+  $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
   $("timing").textContent = large ? `A segment takes about 2 s; it may want ${config.M_max} of them.` : "";
   $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
   $("rule").textContent = config.halting === "bce"

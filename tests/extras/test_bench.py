@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 
 import numpy as np
 import pytest
@@ -122,8 +121,8 @@ def losses(nudge=0.0, **how):
 
 def test_compiled_training_has_the_same_losses(monkeypatch):
     """They differ by less than what a hundred roundings of every weight grow to."""
-    kind = torch.backends.cpu.get_cpu_capability()  # PyTorch's cache mistakes code for one kind for another's
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/hrm-compiled-{kind}")
+    kind = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", kind)  # as train.py does
     plain = losses()
     grown = np.abs(losses(nudge=100 * 2**-23) - plain).max()
     compiled = losses(fullgraph=True, backend="inductor" if shutil.which("g++") else "aot_eager")

@@ -68,4 +68,4 @@ def test_interval_solves_wilsons_equation(capsys):
         deviation = np.sqrt(end * (1 - end) / 50)
         np.testing.assert_allclose(np.abs(end - p), 1.96 * deviation, atol=1e-7)
     print_table({"n": 1000, "exact": 0.947, "segments": 2.5})
-    assert "exact            0.9470  (95 % interval 0.9313 to 0.9593)" in capsys.readouterr().out
+    assert "exact            0.947  (95 % interval 0.9313 to 0.9593)" in capsys.readouterr().out
