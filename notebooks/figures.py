@@ -85,7 +85,7 @@ def draw_model():
         "L-module $f_L$, fast\n$z_L$ (B, P+S, D)",
         "H-module $f_H$, slow\n$z_H$ (B, P+S, D)",
         "output head $f_O$, every cell\nlogits (B, S, V)",
-        "Q-head $f_Q$, position 0 only\nhalt, continue (B,), (B,)",
+        "Q-head $f_Q$, position 0 only\nhalt, continue: (B,) each",
     ))
 
 
@@ -126,7 +126,7 @@ def draw_attention(weights, cell, P):
     fig, axes = plt.subplots(len(weights), heads, **shape)
     brightest = max(weight[:, P + cell, P:].max().item() for weight in weights.values())
     for head, ax in enumerate(axes[0], start=1):
-        ax.set_title(f"head {head}", fontsize=10)
+        ax.set_title(f"head {head}")
     for line, (name, weight) in zip(axes, weights.items()):
         for head, ax in enumerate(line):
             board = weight[head, P + cell, P:].reshape(6, 6)

@@ -72,16 +72,16 @@ def ratios(pr, guess):
 
 
 def tasks(ratios):
-    """{(task, reading): z_H : z_L of the trained model} -> a row for each reading, a mark for each task."""
-    sheet, ax = plt.subplots(figsize=(6.5, 2.5), layout="constrained")
-    tasks = list(dict.fromkeys(task for task, _ in ratios))
-    for task, mark, colour in zip(tasks, "os^", (GREY, DARK, PALE)):
-        values = [ratios[task, reading] for reading in READINGS]
-        ax.plot(values, list(READINGS), mark, color=colour, mec=DARK, ms=7, label=task)
+    """{task: z_H : z_L of the trained model in each reading}: rows are readings, marks are tasks."""
+    sheet, ax = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
+    height = np.arange(len(READINGS))
+    looks = zip((-0.2, 0, 0.2), "os^", (GREY, DARK, PALE))
+    for (task, values), (up, mark, colour) in zip(ratios.items(), looks):
+        ax.plot(values, height + up, mark, color=colour, mec=DARK, ms=7, label=task)
     ax.axvline(1, color=GREY, lw=1)
     ax.axvline(2.98, color=DARK, ls="--", lw=1, label="the paper: 2.98")
     log_axis(ax, (0.5, 0.7, 1, 1.5, 2, 3), "z_H : z_L, trained")
-    ax.set(xlim=(0.4, 3.3), ylim=(len(READINGS) - 0.5, -0.5))
+    ax.set(yticks=height, yticklabels=READINGS, xlim=(0.4, 3.3), ylim=(len(READINGS) - 0.5, -0.5))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -118,7 +118,7 @@ def paths(condensed, first_right):
         xy, explained = pca(condensed[name])
         xy[:, 0] *= np.sign(xy[~solved, 0].mean())  # a direction has no sign of its own
         dots = ax.scatter(*xy[solved].T, c=first_right[solved], s=22, cmap="cividis", ec=DARK, lw=0.4)
-        ax.scatter(*xy[~solved].T, marker="X", s=50, color=DARK, label="never right")
+        ax.scatter(*xy[~solved].T, marker="X", s=50, color=DARK, ec="white", label="never right")
         ax.set(title=name, xlabel=f"1st direction ({explained[0]:.0%} of the variance)")
         ax.set_ylabel(f"2nd ({explained[1]:.0%})")
         every, some = (np.corrcoef(xy[of, 0], first_right[of])[0, 1] for of in (slice(None), solved))
