@@ -141,7 +141,6 @@ def draw_jumps(jumps, given, updates):
         picture = ax.imshow(jumps[i - 1], cmap="Greys", vmin=0, vmax=12)
         ax.scatter(*np.nonzero(np.asarray(given))[::-1], s=7, color=LILAC)
         ax.set(title=f"update {i}", xticks=[], yticks=[])
-        ax.title.set_fontsize(9)
         ax.grid(visible=False)
     figure.colorbar(picture, ax=axes, shrink=0.6, label="distance moved")
 
@@ -171,7 +170,6 @@ def draw_residuals(panels, limits, **labels):
     for ax, (title, (model, trajectory, untrained)) in zip(axes[0], panels.items()):
         plot_residuals(ax, model, trajectory, untrained)
         ax.set(yscale="log", ylim=limits, title=title, **labels)
-        ax.title.set_fontsize(10)
     axes[0, 0].set_ylabel("distance moved")
     axes[0, 0].legend()
     return axes[0]
@@ -192,9 +190,9 @@ def plot_schedule(ax, moved, H_steps):
     """How fast L moves (steps,), and when H was updated."""
     steps = np.arange(1, len(moved) + 1)
     ax.semilogy(steps, moved, "o-", ms=3, lw=1, color=COLOURS["z_L"], label="z_L, median")
-    limits = 2e-6, 40
-    ax.vlines(np.array(H_steps) + 0.5, *limits, color=COLOURS["z_H"], lw=0.8, label="an H-update")
-    ax.set(xlabel="step (an update of L)", ylim=limits)
+    bottom = min(2e-4, moved.min() / 2, ax.get_ylim()[0])  # low enough for the panel beside it too
+    ax.vlines(np.array(H_steps) + 0.5, 1e-9, 40, color=COLOURS["z_H"], lw=0.8, label="an H-update")
+    ax.set(xlabel="step (an update of L)", ylim=(bottom, 40))
 
 
 def draw_path(ax, X, title):
@@ -204,7 +202,6 @@ def draw_path(ax, X, title):
     ax.scatter(*xy.T, c=np.arange(len(xy)), cmap="viridis", s=16, zorder=2)
     ax.plot(*xy[-1], "x", color=DARK, ms=9, mew=2)
     ax.set(title=title, xlabel=f"1st ({share[0]:.0%} of variance)", ylabel=f"2nd ({share[1]:.0%})")
-    ax.title.set_fontsize(10)
 
 
 def draw_digits(ax, xy, digits):
@@ -214,27 +211,31 @@ def draw_digits(ax, xy, digits):
     ax.scatter(*xy.T, alpha=0)  # for the limits
 
 
-def draw_settled(moved, swing, right):
-    """How far z_H moves from segment to segment, and in a segment's last update, both (segments, B): a line
-    for each puzzle, then both at the end, right and wrong answers apart."""
-    shape = {"figsize": (9.5, 3.3), "sharey": True, "width_ratios": (2, 1, 1)}
-    _, (left, *ends) = plt.subplots(1, 3, **shape)
-    for is_right, look in LOOKS.items():
-        which = right[-1] == is_right
-        segment = np.arange(1, len(moved) + 1)
-        left.semilogy(segment, moved[:, which][:, :25], color=look["color"], lw=0.5, alpha=0.7)
-        left.plot([], [], lw=2, **look)
-        for ax, distance in zip(ends, (moved, swing)):
-            at = np.random.default_rng(0).uniform(-0.25, 0.25, which.sum()) + (not is_right)
-            ax.scatter(at, distance[-1, which], s=12, color=look["color"])
-    left.set(xlabel="segment", ylabel="distance z_H moved", title="moved: since the segment before")
-    left.legend(title="answer in the end", loc="lower left", fontsize=9, title_fontsize=9)
-    for ax, title in zip(ends, ("the same, segment 16", "swing: in its last update")):
-        ax.set(title=title, xlim=(-0.6, 1.6), xlabel="answer")
-        ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
+def draw_settled(moved, right):
+    """How far z_H moves from segment to segment (segments, B): a line for each puzzle, and their median."""
+    _, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), sharey=True)
+    segment = np.arange(1, len(moved) + 1)
+    for ax, (is_right, look) in zip(axes, LOOKS.items()):
+        lines = moved[:, right[-1] == is_right]
+        ax.semilogy(segment, lines, color=look["color"], lw=0.7, alpha=0.7)
+        ax.plot(segment, lines.median(1).values, color=look["color"], lw=3)
         ax.axhline(0.1, color=GREY, ls="--")
-    for ax in (left, *ends):
-        ax.title.set_fontsize(10)
+        ax.set(title=f"{lines.shape[1]} {look['label']} in the end, and their median", xlabel="segment")
+    axes[0].set_ylabel("distance z_H moved")
+
+
+def draw_groups(moved, right, segments):
+    """The same after some segments: a dot for each puzzle, right and wrong answers apart; bars: medians."""
+    _, axes = plt.subplots(1, len(segments), figsize=(9.5, 2.8), sharey=True)
+    for ax, m in zip(axes, segments):
+        for place, (is_right, look) in enumerate(LOOKS.items()):
+            values = moved[m - 1, right[m - 1] == is_right]
+            x = place + np.linspace(-0.25, 0.25, len(values))
+            ax.semilogy(x, values, "o", ms=3, color=look["color"])
+            ax.hlines(values.median(), place - 0.4, place + 0.4, color=VERMILLION, lw=2)
+        ax.set(title=f"after segment {m}")
+        ax.set_xticks((0, 1), [look["label"] for look in LOOKS.values()])
+    axes[0].set_ylabel("distance z_H moved")
 
 
 # ---------------------------------- what exercises compute, for the cells after them: one may skip exercises
