@@ -172,22 +172,24 @@ def logit(axis):
 
 
 def mark_seeds(ax, values, seeds, lw):
-    """Values (rows, seeds): a row for each of `ax`, a mark for each seed (none for NaN), joined by lines."""
+    """Values (rows, seeds): a row for each of `ax`, a mark for each seed (none for NaN), joined by lines. The
+    seeds of a row stand one below the other, so that equal values do not hide each other."""
     y = np.arange(len(values))
     for k, (seed, marks) in enumerate(zip(seeds, values.T)):
-        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=lw, mec="white", ms=8)
-        ax.plot(marks, y + 0.08 * (k - (len(seeds) - 1) / 2), **style, label=f"seed {seed:g}")
+        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=lw, mec="white", ms=7)
+        ax.plot(marks, y + 0.8 * ((k + 0.5) / len(seeds) - 0.5), **style, label=f"seed {seed:g}")
     ax.set(yticks=y, ylim=(len(y) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(seeds) + 1, handletextpad=0.4, borderpad=0)
 
 
 def paired_dots(rows, seeds):
-    """Shares of 500 puzzles solved, {name: (seeds,)}: a line joins a seed's marks, a bar is the median."""
-    _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.48 * len(rows)))
+    """Shares of 500 puzzles solved, {name: (seeds,)}: a line joins a seed's marks, a bar is the median of
+    two seeds or more."""
+    _, ax = plt.subplots(figsize=(9.5, 1.1 + 0.55 * len(rows)))
     shares = inside(np.stack(list(rows.values())), 500)
-    y = np.arange(len(rows))
-    ax.vlines(np.nanmedian(shares, axis=1), y - 0.4, y + 0.4, color=PALE, lw=9, zorder=0, label="median")
+    y = np.flatnonzero(np.isfinite(shares).sum(axis=1) > 1)
+    ax.vlines(np.nanmedian(shares[y], axis=1), y - 0.4, y + 0.4, color=PALE, lw=9, zorder=0, label="median")
     mark_seeds(ax, shares, seeds, lw=0.8)
     logit(ax.xaxis)
     ax.set(yticklabels=list(rows), xlabel="share of test puzzles solved (logit axis)")
@@ -196,7 +198,7 @@ def paired_dots(rows, seeds):
 def draw_worth(rows, seeds):
     """Differences in points: rows (what is changed, what was expected, (seeds,)), and their means. A row of
     NaN is a heading."""
-    _, ax = plt.subplots(figsize=(9.5, 1 + 0.3 * len(rows)))
+    _, ax = plt.subplots(figsize=(9.5, 1 + 0.35 * len(rows)))
     texts, expected, points = zip(*rows)
     points = np.stack(points)
     means = points.mean(axis=1)
