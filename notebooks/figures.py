@@ -96,6 +96,7 @@ def draw_schedule(ax, N, T):
     for i in range(1, steps + 1):
         ax.barh(0, 0.94, left=i, height=0.5, color=L, alpha=1 if i == steps else 0.4)
         ax.text(i + 0.47, 0, f"$z_L^{{{i}}}$", color=WHITE if i == steps else DARK, **place)
+        ax.annotate("", (i + 0.2, 0.26), (i + 0.2, 0.74), arrowprops=dict(arrowstyle="-|>", color=GREY))
         if i % T == 0:  # H moves when L has done T updates, and is held for the next T
             ax.annotate("", (i + 1.02, 0.74), (i + 0.8, 0.26), arrowprops=dict(arrowstyle="-|>", color=DARK))
     for k in range(N + 1):
