@@ -10,6 +10,20 @@ LOOKS = {True: {"color": DARK, "label": "right"}, False: {"color": LILAC, "label
 
 
 # ------------------------------------------------------------------------------------------------ notebook 03
+def draw_thinking(task, split, right, sure, answers):
+    """A line of boards for each puzzle: the answer after each segment and σ(q_halt), both (segments, n)."""
+    height = 0.2 + 1.35 * len(split)
+    figure, axes = plt.subplots(len(split), len(right), figsize=(9.5, height), squeeze=False)
+    for (n, m), ax in np.ndenumerate(axes):
+        task.draw(ax, split.inputs[n], answers[m, n], split.labels[n])
+        for letter in ax.texts:
+            letter.set_fontsize(63 / task.grid[1])
+        segment = "segment " * (n + m == 0)
+        ax.set_title(f"{segment}{m + 1}: {sure[m, n]:.2f}", color=DARK if right[m, n] else VERMILLION)
+        ax.title.set_fontsize(9)
+    return figure
+
+
 def draw_segments():
     """Three segments: what goes forward, and what comes back."""
     _, ax = plt.subplots(figsize=(9, 2.7))
@@ -47,74 +61,63 @@ def draw_targets(halt, go_on, target):
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
 
 
-def draw_slots(holds, halted, path):
-    """All (steps, B): the number of the puzzle that a slot holds, does it halt, the length of its path."""
+def draw_slots(holds, held, path):
+    """All (steps, B): the number of a slot's puzzle, does M_min hold it there, the length of its path."""
     steps, B = holds.shape
-    _, ax = plt.subplots(figsize=(9, 3.4))
+    figure, ax = plt.subplots(figsize=(9, 3.2))
     for slot in range(B):
         for turn, puzzle in enumerate(np.unique(holds[:, slot])):
             when = np.flatnonzero(holds[:, slot] == puzzle)
             colour = LIGHT_BLUE if turn % 2 else PALE
-            ax.barh(slot, len(when) - 0.06, left=when[0], height=0.8, align="center", color=colour)
+            ax.barh(slot, len(when) - 0.06, left=when[0], color=colour)
             ax.text(when[0] + 0.1, slot, path[when[0], slot], va="center", fontsize=8, color=DARK)
-            if halted[when[-1], slot]:
-                ax.plot(when[-1] + 0.86, slot, "|", color=DARK, ms=13, mew=2)
-    ax.plot([], [], "|", color=DARK, ms=11, mew=2, label="halts: a new maze in the next step")
-    ax.set(xlabel="step (one segment for every slot)", ylabel="slot", yticks=range(B))
+    step, slot = np.nonzero(held)
+    ax.barh(slot, 0.94, left=step + 1, fill=False, edgecolor=GREY, lw=0, hatch="////")
+    title = f"hatched: {held[:-1].sum()} segments that only M_min adds"
+    ax.set(title=title, xlabel="step (one segment for every slot)", ylabel="slot", yticks=range(B))
     ax.set(xlim=(0, steps), ylim=(B - 0.5, -0.5))
     ax.grid(visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
 
 
 def draw_forgetting(runs):
     """{name: (of each training step how many puzzles left their slot, and their segments, a sum (steps, 2);
     share right after each segment (segments,); the same with one cell open)}"""
-    _, (learn, think, one) = plt.subplots(1, 3, figsize=(9.5, 3))
+    figure, (learn, think, one) = plt.subplots(1, 3, figsize=(9.5, 3), layout="constrained")
     for (name, (left, right, nearly)), colour, style in zip(runs.items(), (LILAC, DARK, BLUE), "os^"):
         count, segments = left.reshape(20, -1, 2).sum(1).T
         steps = (np.arange(20) + 0.5) * len(left) / 20
-        learn.plot(steps, segments / count, color=colour)
+        learn.plot(steps, segments / count, style + "-", color=colour, label=name)
         for ax, share in ((think, right), (one, nearly)):
-            ax.plot(np.arange(1, len(share) + 1), share, style + "-", color=colour, label=name)
+            ax.plot(np.arange(1, len(share) + 1), share, style + "-", color=colour)
             ax.set(xlabel="segments, without halting", ylim=(-0.03, 1.05))
     learn.set(xlabel="optimiser step", title="training: segments a puzzle stays", ylim=(0, 4.3))
     think.set(title="new puzzles: share right")
     one.set(title="one cell open: share right")
-    think.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3)
     for ax in (learn, think, one):
         ax.title.set_fontsize(10)
 
 
 def draw_work_and_doubt(panels):
-    """{title: (label, groups, right from (n,), used (n,))}: their means in each group (name, rows (n,))."""
-    _, axes = plt.subplots(1, len(panels), figsize=(9, 3.2), sharey=True)
+    """{title: (label, groups, right from (n,), used (n,))}: of each group (name, rows (n,)) the share that
+    each number of segments has, as a disc, and the means, as lines."""
+    widths = [len(groups) for _, groups, *_ in panels.values()]
+    _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3.6), sharey=True, width_ratios=widths)
     for ax, (title, (label, groups, right, used)) in zip(axes, panels.items()):
         x = np.arange(len(groups))
-        for side, values, look in (
-            (-0.04, used, {"fmt": "s-", "color": LILAC, "label": "segments used"}),
-            (0.04, right, {"fmt": "o-", "color": DARK, "label": "right from segment"}),
+        for side, values, colour, name in (
+            (-0.17, used, LILAC, "segments used"),
+            (0.17, right, DARK, "right from segment"),
         ):
-            means = [values[rows].mean() for _, rows in groups]
-            error = [1.96 * values[rows].std() / rows.sum() ** 0.5 for _, rows in groups]
-            ax.errorbar(x + side, means, error, **look)
-        ax.set(title=title, xlabel=label, ylim=(0, None))
+            for i, (_, rows) in enumerate(groups):
+                shares = np.bincount(values[rows], minlength=10) / rows.sum()
+                ax.scatter(np.full(10, i + side), np.arange(10), 300 * shares, color=colour, alpha=0.5)
+            ax.plot(x + side, [values[rows].mean() for _, rows in groups], ".-", color=colour, label=name)
+        ax.set(title=title, xlabel=label, ylim=(0.3, 9.7), yticks=range(1, 10))
         ax.set_xticks(x, [f"{name}\n({rows.sum()})" for name, rows in groups])
-    axes[0].set_ylabel("segments: mean, 95 % interval")
+    axes[0].set_ylabel("segments (9: not right after 8)")
     axes[0].legend(loc="upper left")
-
-
-def draw_sweep(thresholds, sweeps):
-    """{name: [(used (n,), right (n,)) for each threshold]}: what it costs and brings to stop later."""
-    _, axes = plt.subplots(1, 2, figsize=(9, 3))
-    x = np.arange(len(thresholds))
-    for (name, results), colour, mark in zip(sweeps.items(), (DARK, LILAC), "os"):
-        for ax, which in zip(axes, (1, 0)):
-            ax.plot(x, [result[which].mean() for result in results], mark + "-", color=colour, label=name)
-    for ax, label in zip(axes, ("share solved", "segments per puzzle")):
-        ax.set_xticks(x, thresholds)
-        ax.set(xlabel="stop when σ(q_halt) exceeds", ylabel=label)
-    axes[1].set_ylim(0, None)
-    axes[1].legend()
 
 
 def draw_stops(panels, most):
