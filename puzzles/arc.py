@@ -102,7 +102,7 @@ class Arc1(Task):
         inputs = np.stack([encode(given, self.size) for _, given, _ in pairs])
         labels = np.stack([encode(answer, self.size) for _, _, answer in pairs])
         ids = np.array([puzzle.first_id for puzzle, _, _ in pairs], np.int32)
-        return ArcSplit(inputs, labels, ids, self.rating(inputs, labels), pairs, puzzles)
+        return ArcSplit(inputs, labels, ids, pairs, puzzles)
 
     def identity(self, split):
         """What the puzzle ids mean: for each puzzle, in their order, a text of its name and of a checksum of
@@ -141,7 +141,7 @@ class Arc1(Task):
     def draw_grids(self, titles, grids):
         """A figure of grids, four in a row."""
         boards = np.stack([encode(grid, self.size) for grid in grids])
-        return draw_boards(self, Split(boards, boards, None, None), titles)
+        return draw_boards(self, Split(boards, boards, None), titles)
 
     def draw_examples(self, split):
         """A figure of a split's first 20 puzzles, all pairs, the test pairs last."""

@@ -1,6 +1,6 @@
 """Files: written whole or not at all; and the published puzzles, train.csv and test.csv with the columns
-source,question,answer,rating (Sudoku-Extreme, Maze-Hard: Wang et al., arXiv 2506.21734v3), in a folder or on
-Hugging Face.
+source,question,answer,rating, of which question and answer are read (Sudoku-Extreme, Maze-Hard: Wang et al.,
+arXiv 2506.21734v3), in a folder or on Hugging Face.
 """
 
 import csv
@@ -117,31 +117,28 @@ def read(path, task, cache, progress):
     their lines for puzzle ids. To read millions takes a minute, so they are kept in the folder `cache`."""
     about = os.stat(path)
     folder = cache if about.st_size > LARGE else None
-    key = os.path.abspath(path), about.st_size, about.st_mtime, task.symbols, task.seq_len
-    boards, lines, rating = kept(folder, task.name, key, lambda: parse(path, task, progress))
+    key = os.path.abspath(path), about.st_mtime, about.st_size, task.symbols, task.seq_len
+    boards, lines = kept(folder, task.name, key, lambda: parse(path, task, progress))
     labels = boards[:, 1:].sum(1, dtype=np.uint8)  # of one answer or of none
-    return Split(boards[:, 0], labels, lines, rating)
+    return Split(boards[:, 0], labels, lines)
 
 
 def parse(path, task, progress):
-    """A file's questions and maybe answers (n, 1 or 2, S) uint8; the numbers of their lines (n,); the ratings
-    (n,)."""
+    """A file's questions and maybe answers (n, 1 or 2, S) uint8, and the numbers of their lines (n,)."""
     boards = bytearray()
     lines = []
-    rating = []
     for line, row in tqdm(rows(path), f"reading {path}", disable=not progress, delay=1, leave=False):
         lines.append(line)
         texts = [row[name] for name in ("question", "answer") if name in row]
         try:
             boards += task.encode(texts).tobytes()
-            rating.append(float(row.get("rating") or "nan"))
-        except (UserError, ValueError) as error:
+        except UserError as error:
             raise UserError(f"{path}, line {line}: {error}; {task.name} of size {task.size} has "
-                            f"{task.seq_len} cells, and the rating is a number") from None
+                            f"{task.seq_len} cells") from None
     if not lines:
         raise UserError(f"{path} holds no puzzles, only a header")
     boards = np.frombuffer(boards, np.uint8).reshape(len(lines), -1, task.seq_len)
-    return boards, np.array(lines, np.int32), np.array(rating, np.float32)
+    return boards, np.array(lines, np.int32)
 
 
 def choose(path, task, puzzles, numbers):

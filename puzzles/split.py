@@ -11,14 +11,13 @@ class Split:
     inputs: np.ndarray  # (n, S) uint8
     labels: np.ndarray  # (n, S) uint8, 0 = ignored by the loss
     puzzle_ids: np.ndarray  # (n,) int32, row of the puzzle embedding; 0 for mazes and Sudoku
-    rating: np.ndarray  # (n,) float32, difficulty: guesses, path length, or as in the file; nan = unknown
 
     def __len__(self):
         return len(self.inputs)
 
     def __getitem__(self, rows):
         """The split of these rows only (a slice, indices or a mask)."""
-        return Split(self.inputs[rows], self.labels[rows], self.puzzle_ids[rows], self.rating[rows])
+        return Split(self.inputs[rows], self.labels[rows], self.puzzle_ids[rows])
 
     @property
     def num_puzzles(self):

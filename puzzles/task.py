@@ -197,7 +197,8 @@ class Task:
 
     def draw_examples(self, split):
         """The puzzles of a split with their solutions -> figure."""
-        titles = ["" if np.isnan(rating) else f"rating {rating:g}" for rating in split.rating]
+        ratings = self.rating(split.inputs, split.labels)
+        titles = ["" if np.isnan(rating) else f"rating {rating:g}" for rating in ratings]
         return draw_boards(self, split, titles)
 
 

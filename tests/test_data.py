@@ -86,7 +86,7 @@ def test_puzzles_are_kept_until_others_are_asked_for_or_the_code_is_edited(here)
 @pytest.mark.parametrize("n, batch", [(10, 4), (4, 10)])
 def test_every_epoch_offers_each_puzzle_once(n, batch):
     numbers = np.arange(n)
-    split = Split(np.zeros((n, 25), np.uint8), np.zeros((n, 25), np.uint8), numbers, numbers)
+    split = Split(np.zeros((n, 25), np.uint8), np.zeros((n, 25), np.uint8), numbers)
     task = load_task("maze", size=5)
     ids = np.concatenate([offer_batch(task, split, step, batch, 1).puzzle_ids for step in range(n)])
     epochs = ids.reshape(-1, n)

@@ -95,7 +95,7 @@ def test_evaluation_against_counting(n):
     wrong = rng.random((n, 5)) < 0.15
     labels = np.where(wrong, inputs % 7 + 1, inputs)
     labels[:, 2:] *= rng.random((n, 3)) < 0.7  # a PAD in the labels: this cell is not counted
-    split = Split(inputs, labels, np.zeros(n, np.int32), np.zeros(n, np.float32))
+    split = Split(inputs, labels, np.zeros(n, np.int32))
     total = dict.fromkeys(["exact", "cell", "segments", "q_halt_accuracy", "valid"], 0)
     for given, label in zip(inputs.tolist(), labels.tolist()):
         right = [a == b for a, b in zip(given, label) if b]
@@ -162,7 +162,7 @@ def test_eval_makes_no_puzzles(here, reference, no_pictures, monkeypatch, capsys
 
     model, task, _ = load_model("mine/best.pt")
     kept = load("mine/best.pt")["test"]
-    split = Split(kept["inputs"].numpy(), kept["labels"].numpy(), np.zeros(6, int), np.zeros(6))[:5]
+    split = Split(kept["inputs"].numpy(), kept["labels"].numpy(), np.zeros(6, int))[:5]
     write_csv("five.csv", task, split)
     capsys.readouterr()
     result = evaluated("mine/best.pt", "--data", "five.csv", "-q")

@@ -31,7 +31,7 @@ def make_run(device, **options):
     """A run with 27M parameters in bfloat16, its task, three puzzles, and what a step offers."""
     task = load_task("maze", size=9)
     cells = np.ones((3, task.seq_len), np.uint8)
-    split = Split(cells, cells, np.arange(3), np.zeros(3))
+    split = Split(cells, cells, np.arange(3))
     processes = Processes()
     processes.device = torch.device(device)
     with processes.device:

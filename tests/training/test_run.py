@@ -16,7 +16,7 @@ from training.run import Run
 def begin(size, seed, positions):
     task = load_task("maze", size=size)
     inputs = np.ones((4, task.seq_len), np.uint8)
-    split = Split(inputs, inputs, np.zeros(4), np.zeros(4))
+    split = Split(inputs, inputs, np.zeros(4))
     config = make(vocab_size=task.vocab_size, seq_len=task.seq_len, positions=positions).config
     return Run(Options(seed=seed, batch_size=4, ema=0.9), config, task, split, Processes())
 
