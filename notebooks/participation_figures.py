@@ -118,7 +118,7 @@ def paths(condensed, first_right):
         xy, explained = pca(condensed[name])
         xy[:, 0] *= np.sign(xy[~solved, 0].mean())  # a direction has no sign of its own
         dots = ax.scatter(*xy[solved].T, c=first_right[solved], s=22, cmap="cividis", ec=DARK, lw=0.4)
-        ax.scatter(*xy[~solved].T, marker="X", s=50, color=DARK, ec="white", label="never right")
+        ax.scatter(*xy[~solved].T, marker="x", s=24, lw=1.2, color=DARK, label="never right")
         ax.set(title=name, xlabel=f"1st direction ({explained[0]:.0%} of the variance)")
         ax.set_ylabel(f"2nd ({explained[1]:.0%})")
         every, some = (np.corrcoef(xy[of, 0], first_right[of])[0, 1] for of in (slice(None), solved))
