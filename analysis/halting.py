@@ -35,8 +35,8 @@ def halting(model, task, split, max_segments=None, confidence=0.5):
     """{"M_max", "difficulty", "act", "fixed"}: lists of what `evaluate` (train.py) finds. "act" and "fixed":
     for at most and always "M" = 1, 2, 4, … segments, up to `max_segments` (default: 4·M_max). "difficulty":
     for each group of puzzles, with the "rating" that names it, when ACT may take M_max. [≠] The paper trained
-    one model for each M; here one trained model is stopped after M. A puzzle's rating is what its task says of
-    it (a solver's guesses, the length of the path), whatever a file says."""
+    one model for each M; here one trained model is stopped after M. A puzzle's rating is that of its task (a
+    solver's guesses, the length of the path), whatever a file says."""
     M_max = model.config.M_max
     most = max_segments or 4 * M_max
     numbers = {"M_max": M_max, "difficulty": [], "act": [], "fixed": []}
