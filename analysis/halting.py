@@ -83,6 +83,7 @@ def plot_halting(numbers, unit="difficulty"):
         ax.axvline(numbers["M_max"], color=DARK, ls="--", label="M_max in training")
         ax.set_xlabel("M (segments)")
     hard.set_xlabel(f"{unit}; in brackets: puzzles")
+    hard.tick_params(axis="x", labelsize=7)  # names such as 112–113 stand side by side
     hard.set_ylabel("mean segments used by ACT")
     saved.set_ylabel("mean segments used")
     saved.legend()
