@@ -28,8 +28,10 @@ def folder(reference, tmp_path_factory):
     content["step"] = content["evaluated"] = 20  # of 24
     torch.save(content, folder / "run/last.pt")
     good = (reference / "last.pt").read_bytes()
+    (folder / "empty.pt").touch()
     (folder / "truncated.pt").write_bytes(good[: len(good) // 2])
     (folder / "pickle.pt").write_bytes(pickle.dumps(Malicious()))
+    torch.save([1, 2], folder / "list.pt")
     torch.save({"weights": torch.zeros(2)}, folder / "foreign.pt")
     torch.save({**content, "averaged": {}}, folder / "incomplete.pt")
     torch.save({"model.inner.embed_tokens.embedding_weight": torch.zeros(6, 16)}, folder / "published.pt")
@@ -40,7 +42,7 @@ def folder(reference, tmp_path_factory):
     (folder / "good.csv").write_text(f"question,answer\n{question},{answer}\n")
     (folder / "symbol.csv").write_text(f"question,answer\n{question.replace('.', 'x')},{answer}\n")
     (folder / "no_test").mkdir()
-    (folder / "no_test/train.csv").write_bytes((folder / "good.csv").read_bytes())
+    shutil.copy(folder / "good.csv", folder / "no_test/train.csv")
     (folder / "other_class.py").write_text("class Other:\n    name = 'other_class'\n")
     (folder / "file").touch()
     return folder
@@ -73,6 +75,7 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "MAZE 5 --task-options min_path=90": ["over 90", "lower min_path"],
     "NEW --size 5": ["sudoku size 5", "use 4, 6, 9"],
     "NEW --task-options colour=red": ["'colour'", "it has size, extra"],
+    "NEW --task-options extra": ["'extra'", "NAME=VALUE"],
     "NEW --task-options extra=few": ["'few'", "int"],
     "MAZE 5 --train-size 5000": ["6300 are needed", "raise the size or lower"],
     "NEW --data good.csv": ["good.csv", "no training puzzles", "train.csv"],
@@ -85,9 +88,6 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "EVAL --hidden-size 32": ["hidden_size 32", "with 16", "leave it out"],
     "EVAL --data symbol.csv": ["symbol.csv, line 2", "'x'", "use '.1234'"],
     "--eval nowhere/best.pt": ["no checkpoint at nowhere/best.pt", "runs/TASK/last.pt"],
-    "--eval truncated.pt": ["truncated.pt cannot be read", "pass one that train.py wrote"],
-    "--eval pickle.pt": ["pickle.pt cannot be read"],
-    "--eval malicious.pt": ["malicious.pt cannot be read"],
     "--eval foreign.pt": ["foreign.pt is no checkpoint of this project"],
     "--eval incomplete.pt": ["the weights in incomplete.pt do not fit", "Missing key"],
     "--resume incomplete.pt -q": ["the weights in the checkpoint do not fit", "Missing key"],
@@ -98,8 +98,12 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "EVAL --out file": ["cannot write file/eval.json"],
     "RESUME --lr 0.1": ["--lr 0.1", "knows its own", "leave it out"],
     "RESUME --hidden-size 32": ["--hidden-size 32", "another run with --out"],
+    "RESUME --accumulate 3": ["no multiple of 3"],
     "--resume run/best.pt": ["run/best.pt is no last.pt", "pass the run's folder"],
+    "--resume nowhere": ["no checkpoint at nowhere"],
 }
+for name in ("empty", "truncated", "list", "pickle", "malicious"):
+    CASES[f"--eval {name}.pt"] = [f"{name}.pt cannot be read", "pass one that train.py wrote"]
 
 
 def contents(folder):
@@ -112,8 +116,7 @@ def test_one_line_and_nothing_lost(folder, monkeypatch, capsys, command):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as if it were not installed
     before = contents(folder / "run")
     first, *words = command.split()
-    status = train.main(BEGINNINGS.get(first, [first]) + words)
-    line = refusal(status, capsys.readouterr().err)
+    line = refusal(train.main(BEGINNINGS.get(first, [first]) + words), capsys.readouterr().err)
     for part in CASES[command]:
         assert part in line
     assert contents(folder / "run") == before

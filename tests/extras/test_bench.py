@@ -121,8 +121,8 @@ def losses(nudge=0.0, **how):
 
 def test_compiled_training_has_the_same_losses(monkeypatch):
     """They differ by less than what a hundred roundings of every weight grow to."""
-    kind = torch.backends.cpu.get_cpu_capability()
-    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", kind)  # as train.py does
+    # As train.py does:
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", torch.backends.cpu.get_cpu_capability())
     plain = losses()
     grown = np.abs(losses(nudge=100 * 2**-23) - plain).max()
     compiled = losses(fullgraph=True, backend="inductor" if shutil.which("g++") else "aot_eager")
