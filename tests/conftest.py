@@ -17,6 +17,14 @@ import train
 from tests.runs import TINY
 
 
+def pytest_collection_modifyitems(items):
+    """One process runs all tests of a module, or of a notebook: they share what they make."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        notebook = call.params.get("number", "") if call else ""
+        item.add_marker(pytest.mark.xdist_group(item.module.__name__ + notebook))
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """The folder of a run of TINY (tests/runs.py) that was never interrupted."""

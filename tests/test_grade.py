@@ -1,4 +1,4 @@
-"""grade.py gives each submission the points it deserves. (Single exercises: test_exercises.py.)"""
+"""grade.py gives each submission the points it deserves. (Single exercises: test_course.py.)"""
 
 import csv
 

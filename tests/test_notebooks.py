@@ -1,20 +1,21 @@
 """Student notebooks: derived from the solved ones, and failing at the unsolved exercises and nowhere else.
 
-nbmake runs the solved notebooks (`python -m pytest notebooks/solutions`). A student copy holds the same
-cells, so that what is no exercise and no check runs as it does there, if it needs nothing of these two.
+test_course.py runs the solved notebooks. A student copy holds the same cells, so that what is no exercise and
+no check runs as it does there, if it needs nothing of these two.
 """
 
+import ast
 import os
 import re
 import shutil
 import subprocess
+import symtable
 
 import nbformat
 import pytest
 
 from notebooks import make
 from puzzles.errors import UserError
-from tests.test_exercises import names
 
 SOLUTIONS = make.solutions()
 each_notebook = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
@@ -40,6 +41,37 @@ def test_exercises_and_committed_outputs(path):
     assert not re.search("/home/|/tmp/|'output_type': 'error'", text)  # of the machine that ran it
     assert path.stat().st_size < 1.2e6
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 110
+
+
+def symbols(source):
+    """The global names that a piece of code gives a value to, and those that it reads."""
+    top = symtable.symtable(source, "cell", "exec")
+    made = set()
+    for symbol in top.get_symbols():
+        if symbol.is_assigned() or symbol.is_imported():
+            made.add(symbol.get_name())
+    read = set()
+    tables = [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (table is top or symbol.is_global()):
+                read.add(symbol.get_name())
+    return made, read
+
+
+def names(source):
+    """The names that a cell gives a value to, and those that it reads before it has made them."""
+    made = set()
+    used = set()
+    for statement in ast.parse(source).body:
+        its_own, read = symbols(ast.unparse(statement))
+        if isinstance(statement, (ast.For, ast.With, ast.FunctionDef, ast.ClassDef)):
+            read -= its_own
+        used |= read - made
+        made |= its_own
+    return made, used
 
 
 @pytest.mark.parametrize("path", SOLUTIONS[1:], ids=lambda path: path.stem)
