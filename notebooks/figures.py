@@ -7,13 +7,14 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.states import COLOURS
-from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION, WHITE
+from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, WHITE
 from puzzles.boards import draw_lines, show_board
 
 H, L = COLOURS["z_H"], COLOURS["z_L"]
 TICKS = 0.002, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.998
 MARKS = "os^DvPX*"
-SEED_COLOURS = DARK, BLUE, VERMILLION, "#009e73", LILAC, "#e69f00", LIGHT_BLUE, GREY
+# No colour of H, L or a model: a colour means one thing.
+SEED_COLOURS = "#5e3c99", "#009e73", "#e69f00", "#56b4e9", "#8c510a", "#999933", "#882255", "#01665e"
 
 
 def box(ax, x, y, text, colour=WHITE):
@@ -177,8 +178,8 @@ def mark_seeds(ax, values, seeds, lw):
     seeds of a row stand one below the other, so that equal values do not hide each other."""
     y = np.arange(len(values))
     for k, (seed, marks) in enumerate(zip(seeds, values.T)):
-        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=lw, mec="white", ms=7)
-        ax.plot(marks, y + 0.8 * ((k + 0.5) / len(seeds) - 0.5), **style, label=f"seed {seed:g}")
+        style = dict(marker=MARKS[k % 8], color=SEED_COLOURS[k % 8], lw=lw, mec="white", ms=6.5)
+        ax.plot(marks, y + 0.9 * ((k + 0.5) / len(seeds) - 0.5), **style, label=f"seed {seed:g}")
     ax.set(yticks=y, ylim=(len(y) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(seeds) + 1, handletextpad=0.4, borderpad=0)
@@ -199,14 +200,12 @@ def paired_dots(rows, seeds):
 def draw_worth(rows, seeds):
     """Differences in points: rows (what is changed, what was expected, (seeds,)), and their means. A row of
     NaN is a heading."""
-    _, ax = plt.subplots(figsize=(9.5, 1 + 0.35 * len(rows)))
+    _, ax = plt.subplots(figsize=(9.5, 1 + 0.46 * len(rows)))
     texts, expected, points = zip(*rows)
-    points = np.stack(points)
-    means = points.mean(axis=1)
-    y = np.arange(len(rows))
-    ax.barh(y, means, color=PALE, zorder=0, label="mean")
+    means = np.mean(points, axis=1)
+    ax.barh(range(len(rows)), means, color=PALE, zorder=0, label="mean")
     ax.axvline(0, color=GREY, lw=1)
-    mark_seeds(ax, points, seeds, lw=0)
+    mark_seeds(ax, np.stack(points), seeds, lw=0)
     ax.set(yticklabels=texts, xlabel="difference in points")
     column = dict(transform=ax.get_yaxis_transform(), va="center", fontsize=9)
     ax.text(1.1, -0.9, "mean", ha="right", **column)
@@ -216,7 +215,7 @@ def draw_worth(rows, seeds):
         if np.isnan(means[i]):
             label.set_weight("bold")
         else:
-            ax.text(1.1, i, f"{means[i]:+.1f}", ha="right", **column)
+            ax.text(1.1, i, f"{means[i]:+.1f}".replace("-", "−"), ha="right", **column)
 
 
 BROKEN = {  # notebook 00: HRM, and what is left without one part of it
