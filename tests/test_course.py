@@ -24,9 +24,9 @@ from notebooks import grade, judge, make
 LENIENT = {"not floats"}  # True counts as 1.0 in the hidden numbers
 RIGHT = "right: "  # so begins the name of what is no mistake, but another right way
 SHORTER = {  # what stands in a notebook, and what the tests run in its place
-    "00": ("UPDATES = 400", "UPDATES = 20"),
-    "02": ("training.STEPS[k], *given", "20, *given"),
-    "03": ("steps=500, M_max", "steps=60, M_max"),
+    "00": {"UPDATES = 400": "UPDATES = 20"},
+    "02": {"training.STEPS[k], *given": "20, *given"},
+    "03": {"steps=500, M_max": "steps=60, M_max", "maze_test[:300], 9": "maze_test[:60], 9"},
 }
 
 
@@ -54,12 +54,11 @@ class Lesson:
         self.notebook = make.read(path)
         self.number = path.name[:2]
         self.cells = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
-        long, short = SHORTER.get(self.number, ("", ""))
-        assert long in str(self.notebook)
         for cell in self.cells:
             cell.source = re.sub(r"^%.*$", "", cell.source, flags=re.M)  # IPython's own commands
-            if long:
-                cell.source = cell.source.replace(long, short)
+        for long, short in SHORTER.get(self.number, {}).items():
+            [cell] = [cell for cell in self.cells if long in cell.source]
+            cell.source = cell.source.replace(long, short)
         self.begin()
 
     def begin(self):

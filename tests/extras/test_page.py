@@ -143,13 +143,13 @@ def segments(model, inputs, n):
 
 @in_node
 def test_logits_and_q_are_those_of_pytorch(shipped):
-    """Doubles on both sides: their roundings, 1e-16, do not come near to 1e-9 in 8 segments."""
+    """Doubles on both sides: their roundings, 1e-16, do not come near to 1e-9 in 8 segments (2 of 30x30)."""
     result = javascript(f"""(models, given) => models.map((m, i) => {{
-        const model = make(m), n = 8;
+        const model = make(m), n = m.config.seq_len > 400 ? 2 : 8;
         return given[i].map(inputs => {{ {SEGMENTS} }});
     }})""", [each.inputs[:2] for each in shipped])
     for each, rows in zip(shipped, result):
-        expected = [segments(each.float64, inputs, 8) for inputs in each.inputs[:2]]
+        expected = [segments(each.float64, inputs, len(rows[0])) for inputs in each.inputs[:2]]
         np.testing.assert_allclose(rows, expected, rtol=1e-9, atol=1e-9)
 
 
