@@ -4,8 +4,8 @@
   and refuse the plausible mistakes (mistakes.md);
 * at each picture with sliders, code moves them, and the picture changes.
 
-The tests of a notebook come in its order, and each cell runs once for all of them. What trains for long is cut
-short; notebooks/make.py ran it to the end.
+The tests of a notebook come in its order, and each cell runs once for all of them. What trains for long is
+cut short; notebooks/make.py ran it to the end.
 """
 
 import ast
@@ -83,7 +83,7 @@ class Lesson:
         return value
 
     def check(self, at, source):
-        """Cell `at`, an exercise, with this source in place of its own, and its check; then all is as before."""
+        """Cell `at`, an exercise, with this source for its own, and its check. Then all is as before."""
         before = dict(self.values)
         try:
             with torch.random.fork_rng():
