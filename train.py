@@ -153,8 +153,8 @@ def compile_model(run, micro_batches):
     """A long run compiles the whole segment, which takes most of a minute. In a short one only the blocks,
     which share their code, pay: a few seconds, for a gain a few per cent smaller. A step that is thrown away
     shows whether there is a compiler that works; if not, the run goes on without."""
-    torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()  # else PyTorch's cache
-    # gives one CPU the kernels of another, which compute nan
+    # Without this tag, PyTorch's cache gives one CPU the kernels of another, which compute nan.
+    torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()
     blocks = [module for module in run.model.modules() if isinstance(module, Block)]
     modules = blocks if run.options.steps < 10_000 else [run.model]
     for module in modules:
