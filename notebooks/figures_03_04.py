@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis.states import COLOURS, pca, residuals
+from analysis.states import COLOURS, residuals
 from puzzles.boards import BLUE, DARK, GREY, LIGHT_BLUE, LILAC, PALE, VERMILLION
 
 LOOKS = {True: {"color": DARK, "label": "right"}, False: {"color": LILAC, "label": "wrong"}}  # an answer
@@ -148,34 +148,39 @@ def draw_jumps(jumps, given, updates):
     figure.colorbar(picture, ax=axes, shrink=0.6, label="distance moved")
 
 
+def mark_updates_of_H(ax, after):
+    """A dotted line after each of these updates of L."""
+    ax.vlines(np.array(after) + 0.5, 1e-9, 40, color=COLOURS["z_H"], lw=0.9, ls=":", label="update of H")
+
+
 def plot_residuals(ax, model, trajectory, untrained=None):
-    """Residuals of z_H and z_L against the step (an update of L): median and quartiles over the puzzles; of
-    the untrained model z_H alone."""
+    """Residuals of z_H and z_L after each update of L: median and quartiles over the puzzles; of the
+    untrained model z_H alone."""
     T = model.config.L_cycles if len(trajectory.z_L) else 1
     for (name, colour), initial in zip(COLOURS.items(), trajectory.initial):
         z = getattr(trajectory, name)
         if not len(z):
             continue
         low, middle, high = np.quantile(residuals(z, initial), (0.25, 0.5, 0.75), axis=1)
-        steps = np.arange(1, len(z) + 1) * (T if name == "z_H" else 1)
-        ax.plot(steps, middle, "o-", ms=3, color=colour, label=name if T > 1 else "z")
-        ax.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
+        updates = np.arange(1, len(z) + 1) * (T if name == "z_H" else 1)
+        ax.plot(updates, middle, "o-", ms=3, color=colour, label=name if T > 1 else "z")
+        ax.fill_between(updates, low, high, color=colour, alpha=0.2, lw=0)
+    if T > 1:
+        mark_updates_of_H(ax, range(T, len(trajectory.z_L), T))
     if untrained:
         middle = residuals(untrained.z_H, untrained.initial[0]).median(1).values
-        steps = np.arange(1, len(middle) + 1) * T
-        ax.plot(steps, middle, "--", color=GREY, label="untrained")
-    ax.set(xlabel="step (an update of L)")
+        ax.plot(np.arange(1, len(middle) + 1) * T, middle, "--", color=GREY, label="untrained")
+    ax.set(xlabel="update of L")
 
 
-def draw_residuals(panels, limits, **labels):
-    """{title: (model, its trajectory, that of an untrained one or None)}: plot_residuals, side by side."""
+def draw_residuals(panels, limits):
+    """{title: (model, its trajectory)}: plot_residuals, side by side."""
     _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3), sharey=True, squeeze=False)
-    for ax, (title, (model, trajectory, untrained)) in zip(axes[0], panels.items()):
-        plot_residuals(ax, model, trajectory, untrained)
-        ax.set(yscale="log", ylim=limits, title=title, **labels)
+    for ax, (title, network) in zip(axes[0], panels.items()):
+        plot_residuals(ax, *network)
+        ax.set(yscale="log", ylim=limits, title=title)
     axes[0, 0].set_ylabel("distance moved")
     axes[0, 0].legend()
-    return axes[0]
 
 
 def draw_shuffles(panels):
@@ -189,21 +194,19 @@ def draw_shuffles(panels):
     axes[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0.55, 0.75))
 
 
-def plot_schedule(ax, moved, H_steps):
-    """How fast L moves (steps,), and when H was updated."""
-    steps = np.arange(1, len(moved) + 1)
-    ax.semilogy(steps, moved, "o-", ms=3, lw=1, color=COLOURS["z_L"], label="z_L, median")
-    bottom = min(2e-4, moved.min() / 2, ax.get_ylim()[0])  # low enough for the panel beside it too
-    ax.vlines(np.array(H_steps) + 0.5, 1e-9, 40, color=COLOURS["z_H"], lw=0.8, label="an H-update")
-    ax.set(xlabel="step (an update of L)", ylim=(bottom, 40))
+def plot_schedule(ax, moved, after):
+    """How fast L moves (updates,), and after which of them H was updated."""
+    updates = np.arange(1, len(moved) + 1)
+    ax.semilogy(updates, moved, "o-", ms=3, lw=1, color=COLOURS["z_L"], label="z_L, median")
+    mark_updates_of_H(ax, after)
+    ax.set(xlabel="update of L", ylim=(3e-5, 40))
 
 
-def draw_path(ax, X, title):
-    """The path of rows X (updates, F) on its first two principal components: dark to bright, to a cross."""
-    xy, share = pca(X)
+def draw_path(ax, xy, share, title):
+    """A path (updates, 2) on its first two principal components: dark to bright, its end in a ring."""
     ax.plot(*xy.T, color=GREY, lw=0.7, zorder=1)
     ax.scatter(*xy.T, c=np.arange(len(xy)), cmap="viridis", s=16, zorder=2)
-    ax.plot(*xy[-1], "x", color=DARK, ms=9, mew=2)
+    ax.plot(*xy[-1], "o", color=DARK, ms=15, mfc="none")
     ax.set(title=title, xlabel=f"1st ({share[0]:.0%} of variance)", ylabel=f"2nd ({share[1]:.0%})")
 
 
@@ -223,6 +226,7 @@ def draw_settled(moved, right):
         ax.semilogy(segment, lines, color=look["color"], lw=0.7, alpha=0.7)
         ax.plot(segment, lines.median(1).values, color=look["color"], lw=3)
         ax.axhline(0.1, color=GREY, ls="--")
+        ax.text(1, 0.06, "below: it rests")
         ax.set(title=f"{lines.shape[1]} {look['label']} in the end, and their median", xlabel="segment")
     axes[0].set_ylabel("distance z_H moved")
 
@@ -242,20 +246,20 @@ def draw_groups(moved, right, segments):
 
 
 # ---------------------------------- what exercises compute, for the cells after them: one may skip exercises
-def spikes_of(trajectory, T):
-    """04, exercise 2, of a trajectory of HRM."""
-    cycles = residuals(trajectory.z_L, trajectory.initial[1]).unflatten(0, (-1, T))
+def spikes(moved, T):
+    """04, exercise 2."""
+    cycles = moved.unflatten(0, (-1, T))
     return cycles[1:, 0] / cycles[:-1, -1]
 
 
-def auc_of(scores, positive):
+def auc(scores, positive):
     """04, exercise 3, for scores without ties: by ranks (Mann and Whitney's U)."""
     ranks = scores.argsort().argsort().double()
     lowest = (positive.sum() - 1) / 2
     return ((ranks[positive].mean() - lowest) / (~positive).sum()).item()
 
 
-def halted_below(signal, right, threshold):
+def halt_below(signal, right, threshold):
     """04, exercise 4."""
     used = len(signal) - (signal[:-1] < threshold).int().cummax(0).values.sum(0)
     return used, right[used - 1, np.arange(len(used))]
