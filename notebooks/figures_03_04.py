@@ -150,7 +150,7 @@ def draw_jumps(jumps, given, updates):
 
 def mark_updates_of_H(ax, after):
     """A dotted line after each of these updates of L."""
-    ax.vlines(np.array(after) + 0.5, 1e-9, 40, color=COLOURS["z_H"], lw=0.9, ls=":", label="update of H")
+    ax.vlines(np.array(after) + 0.5, 1e-9, 40, color=COLOURS["z_H"], lw=0.8, ls=":", label="update of H")
 
 
 def plot_residuals(ax, model, trajectory, untrained=None):
@@ -165,8 +165,6 @@ def plot_residuals(ax, model, trajectory, untrained=None):
         updates = np.arange(1, len(z) + 1) * (T if name == "z_H" else 1)
         ax.plot(updates, middle, "o-", ms=3, color=colour, label=name if T > 1 else "z")
         ax.fill_between(updates, low, high, color=colour, alpha=0.2, lw=0)
-    if T > 1:
-        mark_updates_of_H(ax, range(T, len(trajectory.z_L), T))
     if untrained:
         middle = residuals(untrained.z_H, untrained.initial[0]).median(1).values
         ax.plot(np.arange(1, len(middle) + 1) * T, middle, "--", color=GREY, label="untrained")
@@ -174,13 +172,15 @@ def plot_residuals(ax, model, trajectory, untrained=None):
 
 
 def draw_residuals(panels, limits):
-    """{title: (model, its trajectory)}: plot_residuals, side by side."""
+    """{title: (an HRM, its trajectory)}: plot_residuals, side by side."""
     _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3), sharey=True, squeeze=False)
-    for ax, (title, network) in zip(axes[0], panels.items()):
-        plot_residuals(ax, *network)
+    for ax, (title, (model, trajectory)) in zip(axes[0], panels.items()):
+        plot_residuals(ax, model, trajectory)
+        T = model.config.L_cycles
+        mark_updates_of_H(ax, range(T, len(trajectory.z_L), T))
         ax.set(yscale="log", ylim=limits, title=title)
     axes[0, 0].set_ylabel("distance moved")
-    axes[0, 0].legend()
+    axes[0, 0].legend(frameon=True)
 
 
 def draw_shuffles(panels):
