@@ -13,7 +13,12 @@ from puzzles.boards import DARK, GREY, LILAC, figure
 from puzzles.errors import UserError
 
 OPTIONS = "--task sudoku --preset small --steps 3000 --eval-every 1000 --confidence 1"
-TRANSFORMERS = (32, 2), (16, 4), (32, 4), (64, 4), (128, 4), (32, 8), (32, 16)  # width, layers
+TRANSFORMERS = (  # width, layers
+    (32, 2),
+    (16, 4), (32, 4), (64, 4), (128, 4),
+    (32, 8),
+    (32, 16),
+)
 RUNS = [("transformer", width, layers, 1) for width, layers in TRANSFORMERS]
 RUNS += [(model, 32, 4, M_max) for model in ("recurrent", "hrm") for M_max in (1, 2, 4, 8)]
 PASSES = {"transformer": 1, "recurrent": 4, "hrm": 3}  # through all layers in a segment of N = T = 2

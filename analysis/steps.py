@@ -132,7 +132,14 @@ def animate(task, steps, path):
         draw_step(axes[0, 0], task, steps, i)
         images.append(to_image(sheet))
     duration = [500] * len(steps.boards) + [2000]  # milliseconds
-    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    images[0].save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=duration,
+        loop=0,
+    )
 
 
 def play(task, steps, seconds=0.3):

@@ -53,7 +53,12 @@ def race(target, seed, words):
     validation puzzles, was solved, and until the end."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, "-u", train.__file__, "-q", *words, "--seed", str(seed), "--out", str(out)]
+        command = [
+        sys.executable, "-u", train.__file__, "-q",
+        *words,
+        "--seed", str(seed),
+        "--out", str(out),
+    ]
         start = timer()
         reached = "never"
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

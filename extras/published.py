@@ -65,11 +65,16 @@ def from_published(state_dict, model="hrm", **config):
     for name in config.keys() & found.keys():
         if config[name] != found[name]:
             raise ValueError(f"{name}={config[name]} was asked for, but the shapes say {found[name]}")
-    made = make_model(model, HRMConfig(**config, **{k: v for k, v in found.items() if k not in config}))
+    others = {name: size for name, size in found.items() if name not in config}
+    made = make_model(model, HRMConfig(**config, **others))
     theirs = {published_name(name).removeprefix("model.inner."): name for name in made.state_dict()}
     renamed = {theirs.get(name, name): tensor for name, tensor in weights.items()}
     if model == "trm":  # one network in both roles
-        renamed |= {name.replace("L.", "H.", 1): t for name, t in renamed.items() if name.startswith("L.")}
+        renamed |= {
+            name.replace("L.", "H.", 1): tensor
+            for name, tensor in renamed.items()
+            if name.startswith("L.")
+        }
     if not made.config.puzzle_emb_ndim:
         renamed["puzzle_emb"] = made.puzzle_emb
     try:

@@ -46,7 +46,11 @@ def vote(models, task, inputs, puzzle_ids, votes=1, max_segments=None, confidenc
             valid[k, rows] = keeps
             rows = rows[~keeps]
     chosen = best_of(answers, q_halt, valid), np.arange(n)
-    return Solution(torch.from_numpy(answers[chosen]).long(), segments, torch.from_numpy(q_halt[chosen]))
+    return Solution(
+        predictions=torch.from_numpy(answers[chosen]).long(),
+        segments=segments,
+        q_halt=torch.from_numpy(q_halt[chosen]),
+    )
 
 
 def best_of(answers, q_halt, valid):

@@ -32,18 +32,26 @@ class Log:
         self.read_at = time.time()
         self.pause = 0.0  # seconds since then that no training step took
         self.writes = run.processes.rank == 0
-        self.bar = tqdm(total=run.options.steps, initial=run.step, desc=run.options.task, dynamic_ncols=True,
-                        disable=run.options.quiet or not self.writes,
-                        bar_format="{desc} {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt} "
-                                   "[{elapsed}<{remaining}{postfix}]")
+        self.bar = tqdm(
+            total=run.options.steps,
+            initial=run.step,
+            desc=run.options.task,
+            dynamic_ncols=True,
+            disable=run.options.quiet or not self.writes,
+            bar_format="{desc} {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+        )
         if self.writes:
-            write_text(self.path, "\n".join([",".join(COLUMNS), *self.rows_before(run.step)]) + "\n")
+            rows = [",".join(COLUMNS), *self.rows_before(run.step)]
+            write_text(self.path, "\n".join(rows) + "\n")
 
     def rows_before(self, step):
         """Of a run that goes on, what metrics.csv says up to its checkpoint (a last row may be cut off)."""
         if not step or not self.path.exists():
             return []
-        whole = [row for row in self.path.read_text().splitlines()[1:] if row.count(",") == len(COLUMNS) - 1]
+        whole = [
+            row for row in self.path.read_text().splitlines()[1:]
+            if row.count(",") == len(COLUMNS) - 1
+        ]
         return [row for row in whole if int(row.partition(",")[0]) <= step]
 
     def write_row(self):
@@ -61,9 +69,17 @@ class Log:
         loss = sums["loss"] / puzzles
         token_loss = sums["token_loss"] / puzzles
         count = sums["count"]
-        row = {"step": run.step, "seconds": round(run.seconds, 1), "M_max": run.M_max, "loss": loss,
-               "lr": run.optimizers[0][0].param_groups[0]["lr"], "token_loss": token_loss,
-               "q_loss": loss - token_loss, "puzzles_per_s": count / seconds, **self.validation}
+        row = {
+            "step": run.step,
+            "seconds": round(run.seconds, 1),
+            "M_max": run.M_max,
+            "lr": run.optimizers[0][0].param_groups[0]["lr"],
+            "loss": loss,
+            "token_loss": token_loss,
+            "q_loss": loss - token_loss,
+            "puzzles_per_s": count / seconds,
+            **self.validation,
+        }
         if count:  # else nothing halted: no mean to speak of
             row |= {name: sums[name] / count for name in METRICS}
         if self.writes and self.validation and run.processes.device.type == "cuda":
