@@ -131,7 +131,7 @@ def rewritten(source, said, written):
     return above + textwrap.indent(written, indent).lstrip() + below
 
 
-@pytest.mark.parametrize("number, at", stops())
+@pytest.mark.parametrize("number, at", list(stops()))
 def test_the_course(number, at):
     lesson = LESSONS[number]
     lesson.run(at)
