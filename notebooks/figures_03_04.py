@@ -19,14 +19,14 @@ def draw_thinking(task, split, right, sure, answers):
         for letter in ax.texts:
             letter.set_fontsize(63 / task.grid[1])
         segment = "segment " * (n + m == 0)
-        ax.set_title(f"{segment}{m + 1}: {sure[m, n]:.2f}", color=DARK if right[m, n] else VERMILLION)
-        ax.title.set_fontsize(9)
+        colour = DARK if right[m, n] else VERMILLION
+        ax.set_title(f"{segment}{m + 1}: {sure[m, n]:.2f}", color=colour, fontsize=9)
     return figure
 
 
 def draw_segments():
     """Three segments: what goes forward, and what comes back."""
-    _, ax = plt.subplots(figsize=(9, 2.7))
+    _, ax = plt.subplots(figsize=(9, 2.3))
     frame = {"boxstyle": "round,pad=0.6", "fc": PALE, "ec": GREY}
     forward, back = ({"arrowstyle": "->", "color": colour, "lw": 1.8} for colour in (BLUE, VERMILLION))
     for m in (1, 2, 3):
@@ -39,9 +39,7 @@ def draw_segments():
         ax.annotate("", (x + 2.85, 0.15), (x + 1.3, 0.15), arrowprops=forward)
         ax.text(x + 2.05, 0.45, f"$z^{m}$", color=BLUE, fontsize=12, **place)
         ax.text(x + 2.05, -0.45, "no gradient\ncomes back", color=VERMILLION, fontsize=8, **place)
-    ax.text(2.8, -1.3, "blue: values forward", color=BLUE)
-    ax.text(6.2, -1.3, "vermillion: gradient back", color=VERMILLION)
-    ax.set(xlim=(2.6, 15.6), ylim=(-1.5, 2))
+    ax.set(xlim=(2.6, 15.6), ylim=(-0.9, 2))
     ax.axis("off")
 
 
@@ -95,28 +93,28 @@ def draw_forgetting(runs):
     think.set(title="new puzzles: share right")
     one.set(title="one cell open: share right")
     figure.legend(loc="outside upper center", ncols=3)
-    for ax in (learn, think, one):
-        ax.title.set_fontsize(10)
 
 
 def draw_work_and_doubt(panels):
-    """{title: (label, groups, right from (n,), used (n,))}: of each group (name, rows (n,)) the share that
-    each number of segments has, as a disc, and the means, as lines."""
+    """{title: (label, groups, right from (n,), used (n,), lost a right answer (n,))}: of each group (name,
+    rows (n,)) the share that each number of segments has, as a disc (vermillion: of those that lost one), and the means, as lines."""
     widths = [len(groups) for _, groups, *_ in panels.values()]
     _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3.6), sharey=True, width_ratios=widths)
-    for ax, (title, (label, groups, right, used)) in zip(axes, panels.items()):
+    for ax, (title, (label, groups, right, used, lost)) in zip(axes, panels.items()):
         x = np.arange(len(groups))
         for side, values, colour, name in (
             (-0.17, used, LILAC, "segments used"),
             (0.17, right, DARK, "right from segment"),
         ):
             for i, (_, rows) in enumerate(groups):
-                shares = np.bincount(values[rows], minlength=10) / rows.sum()
-                ax.scatter(np.full(10, i + side), np.arange(10), 300 * shares, color=colour, alpha=0.5)
+                for which, shade in ((rows, (colour, 0.5)), (rows & lost, VERMILLION)):
+                    sizes = 300 * np.bincount(values[which], minlength=10) / rows.sum()
+                    ax.scatter(np.full(10, i + side), np.arange(10), sizes, color=shade)
             ax.plot(x + side, [values[rows].mean() for _, rows in groups], ".-", color=colour, label=name)
         ax.set(title=title, xlabel=label, ylim=(0.3, 9.7), yticks=range(1, 10))
         ax.set_xticks(x, [f"{name}\n({rows.sum()})" for name, rows in groups])
     axes[0].set_ylabel("segments (9: not right after 8)")
+    axes[0].plot([], "o", color=VERMILLION, label="lost a right answer")
     axes[0].legend(loc="upper left")
 
 
@@ -130,7 +128,6 @@ def draw_stops(panels, most):
             ax.bar_label(bars, [count or "" for count in counts], fontsize=8)
         ax.set(title=f"{title}: {right.mean():.3f} right, {used.mean():.2f} segments", yscale="log")
         ax.set(xlabel="segments used", ylim=(0.5, 300))
-        ax.title.set_fontsize(10)
     axes[0].set_ylabel("puzzles (log axis)")
     axes[1].legend()
     return figure
