@@ -97,7 +97,8 @@ def draw_forgetting(runs):
 
 def draw_work_and_doubt(panels):
     """{title: (label, groups, right from (n,), used (n,), lost a right answer (n,))}: of each group (name,
-    rows (n,)) the share that each number of segments has, as a disc (vermillion: of those that lost one), and the means, as lines."""
+    rows (n,)) the share that each number of segments has, as a disc (vermillion: of those that lost an
+    answer), and the means, as lines."""
     widths = [len(groups) for _, groups, *_ in panels.values()]
     _, axes = plt.subplots(1, len(panels), figsize=(9.5, 3.6), sharey=True, width_ratios=widths)
     for ax, (title, (label, groups, right, used, lost)) in zip(axes, panels.items()):

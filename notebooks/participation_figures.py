@@ -135,6 +135,13 @@ def spectrum(X):
         share = (length.square() / length.square().sum())[:20]
         label = f"{name}: PR {participation_ratio(each):.2f} ({len(each)} rows)"
         ax.plot(range(1, len(share) + 1), share, "o-", ms=4, color=COLOURS[name], label=label)
-    ax.set(xlabel="direction i", ylabel="share of the variance", xticks=(1, 5, 10, 15, 20), xlim=(0, 21))
+    ax.set(
+        xlabel="direction i",
+        ylabel="share of the variance (log axis)",
+        xticks=(1, 5, 10, 15, 20),
+        xlim=(0, 21),
+        yscale="log",
+        ylim=(1e-3, 1),
+    )
     ax.legend()
     return sheet, ax
