@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -41,7 +40,7 @@ def note(ax, x, y, text, ha="center"):
 def diagram(frames, boxes):
     """Both modules with what goes in and comes out. Texts: of the frames, from the outer to the inner one; of
     the boxes puzzle, input network, L, H, output head and Q-head."""
-    _, ax = plt.subplots(figsize=(9.5, 4.2))
+    _, ax = plt.subplots(figsize=(9.5, 3.2))
     places = (3.0, 0.0, 8.6, 5.0), (3.3, 0.35, 4.0, 3.95), (3.6, 0.7, 3.4, 1.5)
     for (x, y, width, height), text in zip(places, frames):
         ax.add_patch(plt.Rectangle((x, y), width, height, facecolor="none", edgecolor=GREY, ls="--"))
@@ -124,7 +123,7 @@ def draw_tokens(ax, tokens, side):
 def draw_attention(weights, cell, P):
     """{a layer's name: (heads, P+S, P+S)} -> where one cell of a 6x6 Sudoku looks, a map for each head."""
     heads = len(next(iter(weights.values())))
-    shape = dict(figsize=(7.2, 6.6), layout="constrained")
+    shape = dict(figsize=(7.2, 6.2), layout="constrained")
     fig, axes = plt.subplots(len(weights), heads, **shape)
     brightest = max(weight[:, P + cell, P:].max().item() for weight in weights.values())
     for head, ax in enumerate(axes[0], start=1):
@@ -138,6 +137,7 @@ def draw_attention(weights, cell, P):
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(name, fontsize=10)
     fig.colorbar(image, ax=axes, label="attention weight (colours on a root scale)", shrink=0.7)
+    return fig
 
 
 def draw_turns(ax, q, pairs):
@@ -151,13 +151,6 @@ def draw_turns(ax, q, pairs):
             ax.text(1.15 * a, 1.15 * b, position, color=colour, ha="center", va="center", fontsize=8)
     ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), xticks=[], yticks=[], aspect="equal")
     ax.set(xlabel="dimension i", ylabel="dimension i + d/2")
-
-
-def heatmap(ax, values, **labels):
-    """A matrix in colours, with its scale beside it."""
-    image = ax.imshow(torch.as_tensor(values), cmap="cividis")
-    ax.set(**labels)
-    ax.figure.colorbar(image, ax=ax, shrink=0.8)
 
 
 def inside(shares, n):
