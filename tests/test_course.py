@@ -131,9 +131,9 @@ def rewritten(source, said, written):
     return above + textwrap.indent(written, indent).lstrip() + below
 
 
-@pytest.mark.parametrize("number, at", list(stops()))
-def test_the_course(number, at):
-    lesson = LESSONS[number]
+@pytest.mark.parametrize("notebook, at", list(stops()))
+def test_the_course(notebook, at):
+    lesson = LESSONS[notebook]
     lesson.run(at)
     tags = make.tags(lesson.cells[at]) if at < len(lesson.cells) else ()
     if "exercise" in tags:
