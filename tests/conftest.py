@@ -17,6 +17,7 @@ import train
 from tests.runs import TINY
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     """One process runs all tests of a module, or of a notebook: they share what they make."""
     for item in items:

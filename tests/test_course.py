@@ -27,6 +27,7 @@ SHORTER = {  # what stands in a notebook, and what the tests run in its place
     "00": {"UPDATES = 400": "UPDATES = 20"},
     "02": {"training.STEPS[k], *given": "20, *given"},
     "03": {"steps=500, M_max": "steps=60, M_max", "maze_test[:300], 9": "maze_test[:60], 9"},
+    "06": {"SEED = 3\n": 'SEED = 3\nMISSING[MINE] += " --steps 20"\n'},
 }
 
 
