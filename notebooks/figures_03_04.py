@@ -165,7 +165,8 @@ def plot_residuals(ax, model, trajectory, untrained=None):
         ax.fill_between(updates, low, high, color=colour, alpha=0.2, lw=0)
     if untrained:
         middle = residuals(untrained.z_H, untrained.initial[0]).median(1).values
-        ax.plot(np.arange(1, len(middle) + 1) * T, middle, "--", color=GREY, label="untrained")
+        label = "untrained z_H" if T > 1 else "untrained"
+        ax.plot(np.arange(1, len(middle) + 1) * T, middle, "--", color=GREY, label=label)
     ax.set(xlabel="update of L")
 
 
