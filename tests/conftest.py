@@ -22,8 +22,8 @@ def pytest_collection_modifyitems(items):
     """One process runs all tests of a module, or of a notebook: they share what they make."""
     for item in items:
         call = getattr(item, "callspec", None)
-        notebook = call.params.get("notebook", "") if call else ""
-        item.add_marker(pytest.mark.xdist_group(item.module.__name__ + notebook))
+        notebook = call.params.get("notebook") if call else None
+        item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__} {notebook}"))
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,13 @@ import torch
 
 from notebooks import grade, judge, make
 
-LENIENT = {"not floats"}  # True counts as 1.0 in the hidden numbers
 RIGHT = "right: "  # so begins the name of what is no mistake, but another right way
 SHORTER = {  # what stands in a notebook, and what the tests run in its place
     "00": {"UPDATES = 400": "UPDATES = 20"},
-    "01": {"test[:100]": "test[:30]", "initial_state(100)": "initial_state(30)", "half = 200": "half = 60"},
+    "01": {"test[:100]": "test[:30]", "initial_state(100)": "initial_state(30)"},
     "02": {"training.STEPS[k], *given": "20, *given"},
     "03": {"steps=500, M_max": "steps=60, M_max", "maze_test[:300], 9": "maze_test[:60], 9"},
+    "04": {"segments=40)": "segments=4)", "votes=8)": "votes=2)"},
     "06": {"SEED = 3\n": 'SEED = 3\nMISSING[MINE] += " --steps 20"\n'},
 }
 
@@ -163,7 +163,7 @@ def solution_is_right_and_mistakes_are_not(lesson, at):
             lesson.check(at, changed)
             raise RuntimeError(f"accepted: {name}")
         print(name, "->", caught.value)
-        assert verdict or name in LENIENT, name
+        assert verdict or name == "not floats", name  # True counts as 1.0 in the hidden numbers
 
 
 def every_control_changes_the_picture(lesson, at):

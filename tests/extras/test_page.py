@@ -191,8 +191,8 @@ def test_answers_and_segments_are_those_of_pytorch(shipped):
         answers = []
         for model in (each.float32, each.float64):
             most = 2 if each.task.size == 30 else None
-            boards = torch.from_numpy(each.inputs).long()
-            solution = solve(model, boards, max_segments=most, confidence=each.confidence)
+            solution = solve(model, torch.from_numpy(each.inputs).long(), max_segments=most,
+                             confidence=each.confidence)
             answers.append(torch.cat([solution.predictions, solution.segments[:, None]], dim=1).numpy())
         sure = (answers[0] == answers[1]).all(axis=1)
         assert sure.mean() > 0.8 and answers[0][:, -1].max() > 1
