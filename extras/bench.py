@@ -54,11 +54,11 @@ def race(target, seed, words):
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         command = [
-        sys.executable, "-u", train.__file__, "-q",
-        *words,
-        "--seed", str(seed),
-        "--out", str(out),
-    ]
+            sys.executable, "-u", train.__file__, "-q",
+            *words,
+            "--seed", str(seed),
+            "--out", str(out),
+        ]
         start = timer()
         reached = "never"
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

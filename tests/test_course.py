@@ -175,20 +175,23 @@ def every_control_changes_the_picture(lesson, at):
     assert controls and at_first[:4] == b"\x89PNG"
     for control in controls:
         assert control.description
-        trait, other = move(control)
+        trait, values = moves(control)
         start = getattr(control, trait)
-        setattr(control, trait, other)
-        assert bytes(picture.value) != at_first, control.description
+        shown = at_first
+        for value in {*values} - {start}:
+            setattr(control, trait, value)
+            assert bytes(picture.value) != shown, (control.description, value)
+            shown = bytes(picture.value)
         setattr(control, trait, start)
         assert bytes(picture.value) == at_first
     assert not plt.get_fignums(), "a figure is left open: Jupyter would show it once more"
 
 
-def move(control):
-    """What there is to set (a menu's index, a slider's value), and another value for it."""
+def moves(control):
+    """What there is to set (a menu's index, a slider's value), and to which values."""
     if hasattr(control, "options"):
-        return "index", 0 if control.index else len(control.options) - 1
-    return "value", control.max if control.value < control.max else control.min
+        return "index", range(len(control.options))
+    return "value", (control.min, control.max)
 
 
 def test_every_exercise_has_two_mistakes_and_another_right_way():

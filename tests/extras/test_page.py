@@ -182,17 +182,14 @@ def test_answers_and_segments_are_those_of_pytorch(shipped):
     results = javascript("""(models, given) => models.map((m, i) => {
         const model = make(m);
         return given[i].map(inputs => {
-            const max_segments = m.config.seq_len > 400 ? 2 : m.config.M_max;
-            const {predictions, segments} = solve(model, inputs, {confidence: m.confidence, max_segments});
+            const {predictions, segments} = solve(model, inputs, {confidence: m.confidence});
             return [...predictions, segments];
         });
     })""", [each.inputs for each in shipped])
     for each, result in zip(shipped, results):
         answers = []
         for model in (each.float32, each.float64):
-            most = 2 if each.task.size == 30 else None
-            solution = solve(model, torch.from_numpy(each.inputs).long(), max_segments=most,
-                             confidence=each.confidence)
+            solution = solve(model, torch.from_numpy(each.inputs).long(), confidence=each.confidence)
             answers.append(torch.cat([solution.predictions, solution.segments[:, None]], dim=1).numpy())
         sure = (answers[0] == answers[1]).all(axis=1)
         assert sure.mean() > 0.8 and answers[0][:, -1].max() > 1
