@@ -320,8 +320,10 @@ def train_command(given, processes):
         del checkpoint  # gigabytes, for ARC
     elif options.init:
         run.initialise(options.init)
+    if options.init:
+        taught = out / "last.pt" if "resume" in given else options.init
         for name in ("val", "test"):
-            splits[name] = unseen(options.init, task, splits[name])
+            splits[name] = unseen(taught, task, splits[name])
     with lock(out, processes.rank), signals() as stop:
         if processes.rank == 0:
             announce(run, task, splits, out)

@@ -60,15 +60,6 @@ def test_each_folder_imports_only_those_beneath_it(module):
     assert named == BY_NAME.get(module, set())
 
 
-def test_no_circle_between_files():
-    left = {module: imported(module) for module in MODULES}
-    while left:
-        ground = {module for module, below in left.items() if not below & left.keys()}
-        assert ground, f"a circle: {left}"
-        for module in ground:
-            del left[module]
-
-
 def count(names):
     """Tokens without comments and docstrings, and the lines that hold them."""
     found = []

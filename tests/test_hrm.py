@@ -18,21 +18,11 @@ from hrm import (
     rotate,
     segment_loss,
 )
+from tests.models import SIZES
 from tests.rounding import difference, tolerance
 
 pytestmark = pytest.mark.usefixtures("double")
-TINY = dict(
-    vocab_size=5,
-    seq_len=9,
-    hidden_size=16,
-    num_heads=2,
-    H_layers=1,
-    L_layers=1,
-    puzzle_emb_ndim=16,
-    num_puzzles=3,
-    M_max=4,
-    dtype="float64",
-)
+TINY = dict(SIZES, seq_len=9, L_cycles=2, num_puzzles=3, M_max=4, halting="q", dtype="float64")
 
 
 def tiny(**changes):

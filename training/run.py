@@ -95,6 +95,7 @@ class Run:
     def restore(self, checkpoint):
         load_weights(self.model, checkpoint["model"], "the checkpoint")
         load_weights(self.averaged, checkpoint["averaged"], "the checkpoint")
+        self.fingerprints = checkpoint["fingerprints"]  # with those of --init
         for (optimizer, _), state in zip(self.optimizers, checkpoint["optimizers"]):
             optimizer.load_state_dict(state)
         parts = {}
