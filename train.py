@@ -276,9 +276,7 @@ def report(models, task, split, out, processes, path, options):
     if options.eval and options.data and processes.world == 1:
         write_answers(out / "answers.csv", task, split.inputs, found)
         print(f"written: {out / 'answers.csv'}")
-        if not split.labels.any():
-            return
-    if processes.rank > 0:
+    if processes.rank > 0 or not split.labels.any():
         return
     upto = "up to" if options.confidence < 1 else "always"
     votes = asked["votes"] * len(models)
@@ -287,11 +285,9 @@ def report(models, task, split, out, processes, path, options):
     print_table(result)
     content = {"checkpoint": str(path), **asked, **result}
     write_text(out / "eval.json", json.dumps(content, indent=2))
-    few = split[:8]
-    solution = answer(models, task, few, **asked)
-    titles = [f"in {n} segment{'s' * (n > 1)}" for n in solution.segments.tolist()]
-    answers = solution.predictions.numpy().astype(np.uint8)
-    picture = draw_boards(task, few, titles, answers)
+    titles = [f"in {n} segment{'s' * (n > 1)}" for n in found[0].segments[:8].tolist()]
+    answers = found[0].predictions[:8].numpy().astype(np.uint8)
+    picture = draw_boards(task, split[:8], titles, answers)
     save_figure(out / "solved.png", picture, dpi=100)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 
@@ -315,15 +311,15 @@ def train_command(given, processes):
     if checkpoint:
         if (checkpoint["puzzles"], checkpoint["identity"]) != (run.puzzles, run.identity):
             raise UserError(f"the training puzzles are not those that {out} began with; "
-                            f"restore --data {options.data}")
+                            f"restore {options.data or 'the code that made them'}")
         run.restore(checkpoint)
         del checkpoint  # gigabytes, for ARC
     elif options.init:
         run.initialise(options.init)
     if options.init:
-        taught = out / "last.pt" if "resume" in given else options.init
+        known = run.fingerprints[len(splits["train"]):]  # to its first weights
         for name in ("val", "test"):
-            splits[name] = unseen(taught, task, splits[name])
+            splits[name] = unseen(options.init, task, splits[name], known)
     with lock(out, processes.rank), signals() as stop:
         if processes.rank == 0:
             announce(run, task, splits, out)

@@ -27,6 +27,7 @@ training() {  # NAME OPTIONS…: as many steps as fit into the hours, the learni
   words=("$@" --steps "$steps" --lr-end 0.05 --test-size 10000 --out "$out/$name")
   [ -e "$out/$name/last.pt" ] && words=(--resume "$out/$name")
   part "$name" "$(awk "BEGIN { print 30 + 60 * $hours }")" python train.py -q "${words[@]}"
+  grep -q "^$name: done" "$out/summary.txt" || return 0
   part "votes-$name" 30 python train.py -q --eval "$out/$name" --votes 8 --out "$out/votes-$name"
 }
 
@@ -35,6 +36,7 @@ part bench-maze 10 python extras/bench.py --preset paper --task maze --batch-siz
 part bench-arc 10 python extras/bench.py --preset paper --task arc1 --batch-size 256 ${SIZES-} ${ARC-}
 training paper --preset paper ${SIZES-}
 training quick --preset small --hidden-size 512 --num-heads 8 --H-layers 4 --L-layers 4 --batch-size 768 ${SIZES-}
+grep -q "^paper: done" "$out/summary.txt" || exit 1
 for figure in participation-ratio convergence; do
   part $figure 30 python analyze.py $figure --checkpoint "$out/paper/last.pt" --out "$out"
 done

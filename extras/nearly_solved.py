@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder above
 
 from puzzles.errors import exit_status
 from train import evaluate
-from training.checkpoints import kept_test, load_model, split_options
+from training.checkpoints import held_out, load_model
 from training.options import Options, Parser
 
 OPEN = 1, 2, 5, 10, 20, 1000  # cells; the last: the puzzle as it is
@@ -36,16 +36,17 @@ def main(argv=None):
     parser = Parser("extras/nearly_solved.py", __doc__)
     parser.add_argument("checkpoint", nargs="+")
     args = parser.parse_args(argv)
-    print("| open cells | " + " | ".join(map(str, OPEN)) + " |\n" + "|---" * (len(OPEN) + 1) + "|")
+    print("| open cells", *OPEN, sep=" | ")
+    print("|---" * (len(OPEN) + 1))
     for path in args.checkpoint:
         model, task, trained = load_model(path)
-        test = kept_test(path, task, split_options(Options(**trained)))[:PUZZLES]
-        row = [path]
+        test = held_out([path], task, Options(**trained))[:PUZZLES]
+        print("|", path, end=" ")
         for count in OPEN:
             split = with_open_cells(test, count, np.random.default_rng(0))
             result = evaluate([model], task, split, confidence=trained["confidence"])
-            row.append(f"{result['exact']:.3f}")
-        print("| " + " | ".join(row) + " |")
+            print(f"| {result['exact']:.3f}", end=" ")
+        print()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch
 
 TASKS = {  # what the paper solves (arXiv 2506.21734; ARC: in two attempts), options, which checkpoint is used
     "sudoku": ("0.550", "--data sapientinc/sudoku-extreme --train-size 1000 --test-size 10000", "best.pt"),
-    "maze": ("0.745", "--data sapientinc/maze-30x30-hard-1k", "last.pt"),
+    "maze": ("0.745", "--data sapientinc/maze-30x30-hard-1k --val-size 0", "last.pt"),
     "arc1": ("0.403", "", "last.pt"),
     "arc2": ("0.050", "", "last.pt"),
 }

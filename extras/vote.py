@@ -75,7 +75,5 @@ def check_votes(task, votes):
         return 1
     views = len(task.views[0])
     if views == 1:
-        raise UserError(f"task {task.name} has no symmetries for --votes; leave it out")
-    if votes > views:
-        print(f"{task.name} has {views} different views: there are no more votes than that")
+        raise UserError(f"task {task.name} has no symmetries for --votes; pass --votes 1")
     return min(votes, views)

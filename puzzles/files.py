@@ -177,7 +177,7 @@ def read_splits(task, data, train_size, val_size, test_size, seed, cache, progre
     same = task.fingerprint if len(train) <= 100_000 else hash_rows
     repeated = np.isin(same(test.inputs), same(train.inputs)).sum()
     if repeated:
-        print(f"{repeated} of {len(test)} test puzzles are training puzzles, perhaps turned over")
+        print(f"{repeated} of {len(test)} test puzzles are in {files['train']} too, perhaps turned over")
     return {"train": train, "val": val, "test": test}
 
 

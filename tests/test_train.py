@@ -211,7 +211,7 @@ def test_no_test_puzzle_was_trained_on(here, reference, no_pictures, capsys):
 def test_what_init_was_trained_on_stays_left_out(here, reference, monkeypatch, capsys, no_pictures):
     begin = [*TINY, *f"--train-size 12 --val-size 18 --init {reference} --out run".split()]
     monkeypatch.setattr(train, "stopped", lambda run, stop: run.step > 4)
-    for options in (begin, ["--resume", "run"], ["--resume", "run"]):
+    for options in (begin, *[["--resume", "run"]] * 2):
         assert train.main([*options, "-q"]) == 130
         assert "12 of 18 puzzles are left out" in capsys.readouterr().out
 

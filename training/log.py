@@ -48,10 +48,8 @@ class Log:
         """Of a run that goes on, what metrics.csv says up to its checkpoint (a last row may be cut off)."""
         if not step or not self.path.exists():
             return []
-        whole = [
-            row for row in self.path.read_text().splitlines()[1:]
-            if row.count(",") == len(COLUMNS) - 1
-        ]
+        rows = self.path.read_text().splitlines()[1:]
+        whole = [row for row in rows if row.count(",") == len(COLUMNS) - 1]
         return [row for row in whole if int(row.partition(",")[0]) <= step]
 
     def write_row(self):

@@ -45,13 +45,13 @@ class Options:
     eval_every: int = setting(2000, "steps between two evaluations, each with a checkpoint")
     seed: int = setting(0, "of weights, puzzles, order, symmetries and exploration", low=0)
 
-    # From here on, nothing changes what is learned: these may differ on --resume.
+    # From here on, nothing changes what is learned, but init: these may differ on --resume, but not it.
     preset: str = setting("small", "small is for two CPU cores", choices=("small", "paper"))
     out: str = setting(None, "folder of the run (default: runs/TASK)")
     init: str = setting(None, "begin with the weights of this checkpoint")
     resume: str = setting(None, "folder of a run to go on with")
     eval: list = setting(None, "checkpoint to evaluate on the test puzzles, ours or published; several vote")
-    max_segments: int = setting(None, "segments per puzzle in --eval (default: the model's M_max)")
+    max_segments: int = setting(None, "segments per puzzle in --eval (default: M_max of the first model)")
     votes: int = setting(None, "answers to a puzzle, of which one is chosen (default: 1; ARC all)")
     compile: bool = setting(None, "torch.compile (default: on CUDA, and on the CPU from 2000 steps on)")
     accumulate: int = setting(1, "micro-batches per step, to save memory; the result is the same")

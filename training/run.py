@@ -113,6 +113,9 @@ class Run:
         own = self.model.state_dict()
         taken = {}
         content = read_ours(path)
+        if self.identity:
+            raise UserError("weights that know other ARC tasks may know answers that are asked here; "
+                            "leave out --init")
         self.fingerprints = torch.cat([self.fingerprints, content["fingerprints"]])  # it knows those too
         for name, tensor in content["averaged"].items():
             if name in own and own[name].shape == tensor.shape:

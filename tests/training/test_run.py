@@ -35,6 +35,9 @@ def test_init_takes_the_weights_that_fit_another_size(tmp_path, capsys, position
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, wanted[name]), name
     assert f"{path}: 15 tensors are taken from it; not taken: {left}\n" == capsys.readouterr().out
+    large.identity = "00576224"
+    with pytest.raises(UserError, match="other ARC tasks"):
+        large.initialise(path)
 
 
 def test_copies_that_parted_are_seen():
