@@ -75,7 +75,8 @@ def choose_puzzle(args, task, options):
     split = held_out(args.checkpoint, task, options)
     if not 0 <= args.index < len(split):
         raise UserError(f"--index {args.index}: there are only {len(split)} test puzzles, counted from 0")
-    return split.inputs[args.index], split.labels[args.index], split.puzzle_ids[args.index]
+    label = split.labels[args.index]
+    return split.inputs[args.index], label if label.any() else None, split.puzzle_ids[args.index]
 
 
 def save(path, numbers, figure):

@@ -363,7 +363,7 @@ def begin(options, sizes, task, processes):
         if processes.rank == 0:
             processes.wait()
     if not len(splits["train"]):
-        raise UserError(f"--data {options.data} holds no training puzzles; pass a folder with train.csv")
+        raise UserError(f"no training puzzles in {options.data or 'this size'}; pass a train.csv or --size")
     sizes["num_puzzles"] = max(split.num_puzzles for split in splits.values())
     config = HRMConfig(**sizes)
     run = Run(options, config, task, splits["train"], processes)

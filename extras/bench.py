@@ -28,7 +28,7 @@ from data import load_task, parse_options
 from puzzles.errors import exit_status
 from training.options import Parser, parse, with_preset
 from training.processes import Processes
-from training.speed import on_gpus, slot_flops, timed
+from training.speed import slot_flops, timed
 
 WARM_UP = 3  # rounds
 # A thousand puzzles are made quickly; M_max is what it is at the end of a run.
@@ -53,12 +53,7 @@ def race(target, seed, words):
     validation puzzles, was solved, and until the end."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [
-            sys.executable, "-u", train.__file__, "-q",
-            *words,
-            "--seed", str(seed),
-            "--out", str(out),
-        ]
+        command = [sys.executable, "-u", train.__file__, "-q", *words, "--seed", str(seed), "--out", str(out)]
         start = timer()
         reached = "never"
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -106,8 +101,6 @@ def main(argv=None):
     if ours.compare:
         quartiles = np.quantile(steps[1] / steps[0], [0.5, 0.25, 0.75])
         print("compiled is {:.2f} times as fast (quartiles {:.2f} and {:.2f})".format(*quartiles))
-    if run.processes.device.type == "cuda":
-        print(on_gpus(run, run.options.batch_size / np.median(steps[0])))
     with profile() as profiler:
         step()
     print(profiler.key_averages().table(f"self_{run.processes.device.type}_time_total", row_limit=12))

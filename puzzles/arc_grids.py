@@ -85,7 +85,7 @@ def read_folder(folder, held_out):
     puzzles = []
     for path in folder.rglob("*.json"):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
             if "train" in content:
                 content = {path.stem: content}
             puzzles += [read_puzzle(name, each, held_out) for name, each in content.items()]

@@ -187,7 +187,7 @@ def write_answers(path, task, inputs, solutions):
     fields = zip(*[vars(each).values() for each in solutions])
     answers, segments, q_halt = [np.concatenate(batches) for batches in fields]  # as in hrm.Solution
     answers = answers.astype(np.uint8)
-    confidence = 1 / (1 + np.exp(-q_halt))
+    confidence = 1 / (1 + np.exp(-q_halt.astype(float)))
     keeps = task.keeps_rules(inputs, answers)
     if keeps is None:
         keeps = [""] * len(inputs)

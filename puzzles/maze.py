@@ -12,7 +12,6 @@ from matplotlib.colors import ListedColormap
 
 from puzzles.boards import BLUE, DARK, LIGHT_BLUE, VERMILLION, WHITE, show_board
 from puzzles.errors import UserError
-from puzzles.split import hash_rows
 from puzzles.task import Task, explain
 
 PAD, WALL, OPEN, START, GOAL, PATH, WRONG = range(7)
@@ -90,10 +89,6 @@ class Maze(Task):
         """The 8 rotations and reflections."""
         _, tokens = super().symmetries(n, rng)
         return self.orders[rng.integers(8, size=n)], tokens
-
-    def fingerprint(self, inputs):
-        hashes = [hash_rows(inputs[:, order]) for order in self.orders]
-        return np.min(hashes, axis=0)
 
     def rating(self, inputs, labels):
         """Length of the path in steps."""

@@ -367,7 +367,7 @@ function choose(next) {
   $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
   $("timing").textContent = large ? `A segment takes about 2 s; it may want ${config.M_max} of them.` : "";
   $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
-  $("rule").textContent = config.halting === "bce"
+  $("rule").textContent = model.confidence === 1 ? "It thinks to the end." : config.halting === "bce"
     ? `Above ${model.confidence}, the dashed line, the model stops. The answer is that of the surest segment.`
     : "It stops when stopping is worth more than going on.";
   $("views").textContent = maze

@@ -249,10 +249,11 @@ function argmax(logits, V) {
 }
 
 /** Think about a puzzle (S,) for up to `max_segments`, until the Q-head says stop; the answer is the one
- * with the highest q_halt on the way. halt=false: think to the end, and answer then. `after_segment` is
- * told of each. */
+ * with the highest q_halt on the way. halt=false, or confidence 1: think to the end, and answer then.
+ * `after_segment` is told of each. */
 function solve(model, inputs, {max_segments = model.config.M_max, halt = true, confidence = 0.5, watch,
                                after_segment} = {}) {
+  halt &&= confidence < 1;
   const z = model.initial_state(), x = model.input_network(inputs);
   const solution = {predictions: null, segments: 0, q_halt: -Infinity};
   while (solution.segments < max_segments) {
