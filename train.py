@@ -285,9 +285,11 @@ def report(models, task, split, out, processes, path, options):
     print_table(result)
     content = {"checkpoint": str(path), **asked, **result}
     write_text(out / "eval.json", json.dumps(content, indent=2))
-    titles = [f"in {n} segment{'s' * (n > 1)}" for n in found[0].segments[:8].tolist()]
-    answers = found[0].predictions[:8].numpy().astype(np.uint8)
-    picture = draw_boards(task, split[:8], titles, answers)
+    few = split[:8]
+    solution = answer(models, task, few, **asked)
+    titles = [f"in {n} segment{'s' * (n > 1)}" for n in solution.segments.tolist()]
+    answers = solution.predictions.numpy().astype(np.uint8)
+    picture = draw_boards(task, few, titles, answers)
     save_figure(out / "solved.png", picture, dpi=100)
     print(f"written: {out / 'eval.json'}, {out / 'solved.png'}")
 

@@ -41,7 +41,7 @@ def main(argv=None):
     for path in args.checkpoint:
         model, task, trained = load_model(path)
         test = held_out([path], task, Options(**trained))[:PUZZLES]
-        print("|", path, end=" ")
+        print(f"| {path}", end=" ")
         for count in OPEN:
             split = with_open_cells(test, count, np.random.default_rng(0))
             result = evaluate([model], task, split, confidence=trained["confidence"])

@@ -22,7 +22,8 @@ from tests.models import SIZES
 from tests.rounding import difference, tolerance
 
 pytestmark = pytest.mark.usefixtures("double")
-TINY = dict(SIZES, seq_len=9, L_cycles=2, num_puzzles=3, M_max=4, halting="q", dtype="float64")
+TINY = dict(SIZES, seq_len=9, L_cycles=2, inner_multiple=256, num_puzzles=3, M_max=4, halting="q",
+            dtype="float64")
 
 
 def tiny(**changes):
