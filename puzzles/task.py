@@ -138,7 +138,8 @@ class Task:
         return None
 
     def is_right(self, inputs, labels, answers):
-        """(n,) bool: it is the label, or right by the rules (a maze may have several shortest paths)."""
+        """(n,) bool: it is the label, or right by the rules (a maze may have several shortest paths). Where
+        there is no label, only the rules can tell."""
         right = ((answers == labels) | (labels == 0)).all(axis=1) & labels.any(axis=1)
         by_rules = self.check(inputs, answers)
         if by_rules is None:

@@ -6,12 +6,12 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 
 import torch
+from torch.distributed.elastic.utils.distributed import get_free_port
 
 import train
 from training.options import RUNTIME
@@ -37,8 +37,7 @@ def read_json(*path):
 
 def metrics(folder):
     """Rows of metrics.csv as texts, without the columns that depend on the machine's speed."""
-    with open(folder / "metrics.csv") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
     for row in rows:
         for name in SPEED:
             del row[name]
@@ -101,9 +100,7 @@ def in_processes(folder, arguments, processes=1, begun=None, **sabotage):
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["train", "torch._dynamo", "extras.vote"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = get_free_port()
     out = folder / "out.txt"
     out.write_text("")
     started = []
@@ -169,7 +166,7 @@ def die_in(place, n):
     replace = os.replace
 
     def kill():
-        os.kill(os.getpid(), signal.SIGKILL)
+        signal.raise_signal(signal.SIGKILL)
 
     def half_save(content, path):
         save(content, path)

@@ -13,9 +13,6 @@ from puzzles.errors import UserError, exit_status
 from puzzles.split import Split
 
 
-FEW = {"size": 3, "augmentations": 5}
-
-
 # -------------------------------------------------------------------------------------- from a name to a task
 STUDENT = '''
 import numpy as np
@@ -113,7 +110,10 @@ def test_a_batch_is_varied_and_becomes_tensors():
     assert labels[0, 0] == IGNORE and (labels[1:].numpy() == batch.labels[1:]).all()
 
 
-@pytest.mark.parametrize("name, options", [("sudoku", {"size": 4}), ("maze", {"size": 5}), ("arc1", FEW)])
+@pytest.mark.parametrize(
+    "name, options",
+    [("sudoku", {"size": 4}), ("maze", {"size": 5}), ("arc1", {"size": 3, "augmentations": 5})]
+)
 def test_each_process_makes_its_rows_of_the_same_batch(name, options):
     task = load_task(name, **options)
     task.ties = True  # a maze that is turned needs a new label

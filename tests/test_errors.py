@@ -61,6 +61,8 @@ CASES = {  # arguments: what the line must say, the value and the way out
     "--task other_class": ["'other_class'", "Task subclass"],
     "--tas maze": ["--tas", "--help"],
     "maze": ["maze", "--help"],
+    "--steps": ["--steps", "expected one argument"],
+    "--preset huge": ["'huge'", "small", "paper"],
     "NEW --halting never": ["'never'", "bce"],
     "NEW --steps 0": ["steps is 0", "from 1"],
     "NEW --lr nan": ["lr is nan", "from"],

@@ -220,6 +220,8 @@ def test_a_checkpoint_chooses_no_code(here, reference, capsys):
     [
         RuntimeError("CUDA error: an illegal memory access was encountered"),
         IndexError("index 7 is out of bounds for dimension 0 with size 6"),
+        ValueError("cannot allocate"),
+        AttributeError("'HRM' object has no attribute 'hed'"),
         OSError("no such file"),
     ],
 )

@@ -1,6 +1,7 @@
 """Grids of runs: every command fits, a run that was interrupted goes on, a failure names its reason."""
 
 import csv
+from unittest.mock import Mock
 
 import pytest
 
@@ -43,14 +44,9 @@ def test_a_grid_from_end_to_end(here, no_pictures, monkeypatch, capsys):
     out = here / "runs/what-matters/HRM-M_max-1-seed-0"
     assert train.load_model(out)[0].config.puzzle_positions == 0
     (out / "eval.json").unlink()  # as if it had been interrupted
-    begun = []
-
-    def watched(arguments):
-        begun.append(arguments)
-        return what_matters.train_main(arguments)
-
+    watched = Mock(wraps=what_matters.train_main)
     finish(watched, out, TINY)
-    assert begun == [["-q", "--resume", str(out)]]
+    watched.assert_called_once_with(["-q", "--resume", str(out)])
 
 
 def test_a_run_that_fails_says_why(here, capsys):

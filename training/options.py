@@ -45,7 +45,7 @@ class Options:
     eval_every: int = setting(2000, "steps between two evaluations, each with a checkpoint")
     seed: int = setting(0, "of weights, puzzles, order, symmetries and exploration", low=0)
 
-    # From here on, nothing changes what is learned, but init: these may differ on --resume, but not it.
+    # From here on, nothing but init changes what is learned: the others may differ on --resume.
     preset: str = setting("small", "small is for two CPU cores", choices=("small", "paper"))
     out: str = setting(None, "folder of the run (default: runs/TASK)")
     init: str = setting(None, "begin with the weights of this checkpoint")

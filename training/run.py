@@ -114,8 +114,8 @@ class Run:
         taken = {}
         content = read_ours(path)
         if self.identity:
-            raise UserError("weights that know other ARC tasks may know answers that are asked here; "
-                            "leave out --init")
+            raise UserError(f"{path}: weights that know other ARC tasks may know answers that are asked "
+                            f"here; leave out --init")
         self.fingerprints = torch.cat([self.fingerprints, content["fingerprints"]])  # it knows those too
         for name, tensor in content["averaged"].items():
             if name in own and own[name].shape == tensor.shape:

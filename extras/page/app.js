@@ -367,9 +367,10 @@ function choose(next) {
   $("parameters").textContent = `${(model.parameters / 1e6).toFixed(1)} million`;
   $("timing").textContent = large ? `A segment takes about 2 s; it may want ${config.M_max} of them.` : "";
   $("T").textContent = config.L_cycles === 2 ? "twice" : plural(config.L_cycles, "time");
-  $("rule").textContent = model.confidence === 1 ? "It thinks to the end." : config.halting === "bce"
+  $("rule").textContent = config.halting === "bce"
     ? `Above ${model.confidence}, the dashed line, the model stops. The answer is that of the surest segment.`
     : "It stops when stopping is worth more than going on.";
+  if (model.confidence === 1) $("rule").textContent = "It thinks to the end, and answers then.";
   $("views").textContent = maze
     ? "To us, a maze that is turned or mirrored is the same maze."
     : "To us, a Sudoku with its digits renamed and its rows and columns shuffled is the same puzzle.";

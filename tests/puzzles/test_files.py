@@ -87,7 +87,7 @@ def test_training_puzzles_in_the_test_are_said(tmp_path, capsys):
     turned = boards[:, 0].reshape(2, 4, 4).swapaxes(1, 2).reshape(2, 16)
     write_csv(tmp_path / "test.csv", f"us,{','.join(task.decode(turned))},0")
     load_splits(task, data=tmp_path, val_size=0)
-    assert "1 of 1 test puzzles are in " in capsys.readouterr().out
+    assert f"1 of 1 test puzzles are in {tmp_path}/train.csv too" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
