@@ -171,15 +171,17 @@ def offer_batch(task, split, step, batch_size, seed, hints=0.0, mine=slice(None)
     of shuffled epochs, cut into batches, each puzzle varied as the task does it. `mine`: the rows of the
     batch that are made (of several processes, each makes its own).
 
-    In a share `hints` of them a random share of the answer stands already. A model that is never asked a
-    puzzle which is nearly solved may fail on one (Ren & Liu 2026, arXiv 2601.10679)."""
+    In a share `hints` of them a random share of the answer stands already (up to the task's hint_share, if it
+    has one). A model that is never asked a puzzle which is nearly solved may fail on one (Ren & Liu 2026,
+    arXiv 2601.10679)."""
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, places = np.divmod(places, len(split))
     rows = [task.epoch_order(split, epoch, seed)[place] for epoch, place in zip(epochs, places)]
     rng = np.random.default_rng([seed, step, 1])
     batch = task.vary(split, np.array(rows), epochs, seed, rng, mine)
     hinted = rng.random((batch_size, 1)) < hints
-    share = hinted * rng.random((batch_size, 1))
+    most = task.options.get("hint_share", 1.0)
+    share = hinted * rng.random((batch_size, 1)) * most
     shown = rng.random((batch_size, task.seq_len)) < share
     known = shown[mine] & (batch.labels > 0)
     batch.inputs[known] = batch.labels[known]

@@ -138,14 +138,13 @@ def stopped(run, stop):
 
 def first_compiled(run):
     """The step before which a run is compiled: at once on a GPU, where eager steps need more memory."""
-    on_gpu = run.processes.device.type == "cuda"
-    return run.step if on_gpu else max(run.step, EAGER_STEPS)
+    return run.step if run.processes.on_gpu else max(run.step, EAGER_STEPS)
 
 
 def wants_compiling(run):
     """torch.compile takes 15 to 60 s first; a CPU's step is then 1.1 to 1.3 times as fast."""
     if run.options.compile is None:
-        return run.processes.device.type == "cuda" or run.options.steps >= 2000
+        return run.processes.on_gpu or run.options.steps >= 2000
     return run.options.compile
 
 

@@ -4,6 +4,7 @@
     python train.py --task sudoku --model transformer    # the same layers once: "direct prediction"
     python train.py --task sudoku --model prenorm        # that too, with the norm before each sublayer
     python train.py --task sudoku --model trm            # one small network in both roles
+    python train.py --task sudoku --model bptt           # gradient through all of a segment
 
 A Transformer *in* HRM's outer loop (deep supervision, ACT), which the ARC Prize found nearly as good as HRM,
 is `--model recurrent --H-cycles 1 --L-cycles 1`: one pass through all layers per segment.
@@ -76,4 +77,16 @@ class TRM(HRM):
         self.gradient_steps = config.L_cycles
 
 
-MODELS = {"recurrent": Recurrent, "transformer": Transformer, "prenorm": PreNorm, "trm": TRM}
+class BPTT(HRM):
+    """HRM itself, trained by back-propagation through time: all updates of a segment carry gradient, in place
+    of the last two. As many numbers, N·T times the memory of a step and nearly twice its time."""
+    gradient_steps = 1_000_000  # more than there are
+
+
+MODELS = {
+    "recurrent": Recurrent,
+    "transformer": Transformer,
+    "prenorm": PreNorm,
+    "trm": TRM,
+    "bptt": BPTT,
+}

@@ -82,7 +82,7 @@ def main(argv=None):
             race(ours.to, seed, others)
         return
     run, step, flops = prepare(given, compiled=given.get("compile", True))
-    n = 8192 if run.processes.device.type == "cuda" else 2048
+    n = 8192 if run.processes.on_gpu else 2048
     matrix = torch.randn_like(run.slots[0].z_H.new_empty(n, n))
     works = [lambda: matrix @ matrix, step]
     if ours.compare:

@@ -44,9 +44,9 @@ def make(folder, seed, n=1000, rounds=60):
     hardest = solve(puzzles)[2].argsort()[-11 * n // 5 :]
     puzzles = harden(puzzles[hardest], rng, rounds)
     _, distinct = np.unique(fingerprint(puzzles, BOX), return_index=True)
-    chosen = rng.permutation(distinct)
-    write_csv(folder / "train.csv", puzzles[chosen[:n]])
-    write_csv(folder / "test.csv", puzzles[chosen[n : 2 * n]])
+    puzzles = puzzles[rng.permutation(distinct)]
+    write_csv(folder / "train.csv", puzzles[:n])
+    write_csv(folder / "test.csv", puzzles[n : 2 * n])
 
 
 def write_csv(path, puzzles):

@@ -20,10 +20,6 @@ PUBLISHED_NAMES = {
 WRAPPINGS = "module.", "_orig_mod.", "model.", "inner."  # what may stand in front of a name, in this order
 
 
-def is_published(content):
-    return any("inner." in str(name) for name in content.get("model_state_dict", content))
-
-
 def published_name(name):
     """What the authors' released checkpoints call our parameter or buffer `name`."""
     for ours, theirs in PUBLISHED_NAMES.items():

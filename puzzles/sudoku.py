@@ -21,11 +21,16 @@ LANES = 1536  # boards propagated together: enough to hide NumPy's overhead, few
 
 
 class Sudoku(Task):
-    """No digit twice in a row, column or box. Puzzles are minimal, with up to `extra` givens put back."""
+    """No digit twice in a row, column or box. Puzzles are minimal, with up to `extra` givens put back. Where
+    training gives hints, they are at most `hint_share` of the cells: a very hard puzzle teaches more with a
+    few."""
     name = "sudoku"
     aliases = {"0": "."}
     unit = "rating (guesses of a solver)"
-    default_options = {"extra": -1}  # -1: none, but 11 on the 4x4 board, as it has few minimal puzzles
+    default_options = {
+        "extra": -1,  # none, but 11 on the 4x4 board, as it has few minimal puzzles
+        "hint_share": 1.0,
+    }
     boxes = {  # rows and columns of one box
         4: (2, 2),
         6: (2, 3),

@@ -43,9 +43,9 @@ def test_a_tiny_model_learns_eight_puzzles_by_heart(here, no_pictures, monkeypat
     assert result["segments"] < 4  # it knows that it is right
 
 
-@pytest.mark.parametrize("device, first", [("cpu", [10, 10, 11]), ("cuda", [0, 5, 11])])
-def test_no_step_on_a_gpu_is_taken_without_the_compiler(device, first):
-    processes = SimpleNamespace(device=torch.device(device))
+@pytest.mark.parametrize("on_gpu, first", [(False, [10, 10, 11]), (True, [0, 5, 11])])
+def test_no_step_on_a_gpu_is_taken_without_the_compiler(on_gpu, first):
+    processes = SimpleNamespace(on_gpu=on_gpu)
     assert [first_compiled(SimpleNamespace(processes=processes, step=step)) for step in (0, 5, 11)] == first
 
 

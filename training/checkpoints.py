@@ -88,8 +88,9 @@ def load_model(path, task_name=None, task_options={}, **sizes):
     content = read_checkpoint(path)
     if choose_device().type == "cpu":
         sizes.setdefault("dtype", "float32")  # bfloat16 is slow there
-    published = importlib.import_module("extras.published")
-    if published.is_published(content):
+    names = content.get("model_state_dict", content)
+    if any("inner." in str(name) for name in names):
+        published = importlib.import_module("extras.published")
         task = load_task(task_name or "sudoku", **task_options)
         try:
             model = published.from_published(content, **{"seq_len": task.seq_len, **sizes})
@@ -101,7 +102,7 @@ def load_model(path, task_name=None, task_options={}, **sizes):
         task = task_of(content["task"], task_name)
         options = content["options"]
         config = {**content["config"], "dtype": sizes.pop("dtype", content["config"]["dtype"])}
-        known = {**task.options, **config, "task": task.name, "model": options["model"]}
+        known = task.options | config | {"task": task.name, "model": options["model"]}
         for name, value in {"task": task_name, **task_options, **sizes}.items():
             if value is not None and str(value).lower() != str(known.get(name)).lower():
                 raise UserError(f"{name} {value} does not fit {path}, which was trained with "
@@ -158,7 +159,7 @@ def load_models(paths, task_name, task_options, asked, **sizes):
                             f"only checkpoints of one task go together")
     saved = {name: value for name, value in trained[0].items() if name not in RUNTIME}
     given = {name: value for name, value in asked.items() if value is not None}
-    options = build(Options, **{**saved, **given})
+    options = build(Options, **(saved | given))
     if "data" in given and "test_size" not in given:
         options.test_size = None
     return models, task, options

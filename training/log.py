@@ -80,7 +80,7 @@ class Log:
         }
         if count:  # else nothing halted: no mean to speak of
             row |= {name: sums[name] / count for name in METRICS}
-        if self.writes and self.validation and run.processes.device.type == "cuda":
+        if self.writes and self.validation and run.processes.on_gpu:
             tqdm.write(on_gpus(run, puzzles / seconds))
         self.read_at = now
         self.pause = 0.0

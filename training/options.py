@@ -26,7 +26,7 @@ class Options:
     hints: float = setting(0.0, "share of training puzzles in which a part of the answer stands already",
                            low=0, high=1)
     model: str = setting("hrm", "the others are what HRM is compared with: extras/baselines.py",
-                         choices=("hrm", "recurrent", "transformer", "prenorm", "trm"))
+                         choices=("hrm", "recurrent", "transformer", "prenorm", "trm", "bptt"))
     steps: int = setting(26_041, "optimiser steps")
     batch_size: int = setting(768, "ACT slots, in all processes together")
     optimizer: str = setting("adam_atan2", "muon: Muon for the matrices of H and L, for short runs",

@@ -20,10 +20,11 @@ class Processes:
         self.rank = int(os.environ.get("RANK", 0))
         self.world = int(os.environ.get("WORLD_SIZE", 1))
         self.device = choose_device()
-        if self.device.type == "cuda":
+        self.on_gpu = self.device.type == "cuda"
+        if self.on_gpu:
             torch.cuda.set_device(self.device)
         if self.world > 1:
-            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            dist.init_process_group("nccl" if self.on_gpu else "gloo")
 
     def mine(self, rows):
         """This process's part of a tensor (B, ...)."""

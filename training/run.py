@@ -121,7 +121,7 @@ class Run:
             if name in own and own[name].shape == tensor.shape:
                 taken[name] = tensor
         for model in (self.model, self.averaged):
-            load_weights(model, {**own, **taken}, path)
+            load_weights(model, own | taken, path)
         left = ", ".join(sorted(own.keys() - taken.keys())) or "none"
         if len(taken) < len(own) / 2:
             raise UserError(f"{path} holds another model: {left} do not fit; pass its sizes")
