@@ -270,8 +270,7 @@ def report(models, task, split, out, processes, path, options):
     asked["votes"] = vote.check_votes(task, options.votes)
     asked["max_segments"] = options.max_segments or models[0].config.M_max
     found = []
-    how = {"processes": processes, "progress": progress, "found": found}
-    result = evaluate(models, task, split, **how, **asked)
+    result = evaluate(models, task, split, processes=processes, progress=progress, found=found, **asked)
     if options.eval and options.data and processes.world == 1:
         write_answers(out / "answers.csv", task, split.inputs, found)
         print(f"written: {out / 'answers.csv'}")

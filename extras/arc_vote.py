@@ -70,8 +70,7 @@ def predict(model, task, split, row, votes, processes, max_segments=None, confid
     ids = (puzzle.first_id + mine).to(processes.device)
     solution = solve(model, inputs, ids, max_segments, confidence)
     parts = solution.predictions, solution.q_halt.sigmoid(), solution.segments
-    parts = [processes.gather(part)[:n].cpu().numpy() for part in parts]
-    predictions, probability, segments = parts
+    predictions, probability, segments = [processes.gather(part)[:n].cpu().numpy() for part in parts]
     grids = map(from_variant, decode(predictions, task.size), variants)
     return list(grids), probability, segments
 

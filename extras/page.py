@@ -1,7 +1,7 @@
 r"""Models that think in the browser: one self-contained page, made of the sources in extras/page/.
 
     python extras/page.py --checkpoint checkpoints/maze-9x9.pt checkpoints/maze-30x30.pt \
-        checkpoints/sudoku-6x6.pt checkpoints/sudoku-9x9.pt --out docs/play.html
+        checkpoints/sudoku-6x6.pt checkpoints/sudoku-9x9-extreme.pt --out docs/play.html
 
 The page asks no server for anything and works from file://. The weights are float16 in base64, in a JSON
 text; what the browser does with them is written in extras/page/hrm.js.
@@ -25,9 +25,9 @@ SOURCES = Path(__file__).resolve().parent / "page"
 def pack(path):
     """A checkpoint -> all that the page needs to know of its model, as JSON can hold it."""
     model, task, options = load_model(path)
-    if options.get("model") != "hrm" or task.name not in ("maze", "sudoku"):
+    if options.get("model") not in ("hrm", "bptt") or task.name not in ("maze", "sudoku"):
         raise UserError(f"{path} is a {options.get('model')} for {task.name}; "
-                        f"the page knows HRM (--model hrm), and mazes and Sudokus")
+                        f"the page knows HRM, and mazes and Sudokus")
     weights = {}
     for name, tensor in model.state_dict().items():
         weights[name] = base64.b64encode(tensor.half().numpy().tobytes()).decode()
