@@ -79,7 +79,7 @@ class TRM(HRM):
 
 class BPTT(HRM):
     """HRM itself, trained by back-propagation through time: all updates of a segment carry gradient, in place
-    of the last two. As many numbers, N·T times the memory of a step and nearly twice its time."""
+    of the last two. Memory grows with N·T; a step took 1.8 times as long on one core (N = T = 2)."""
     gradient_steps = 1_000_000  # more than there are
 
 
