@@ -257,7 +257,7 @@ def evaluate(
 def report(models, task, split, out, processes, path, options):
     """Evaluate on the test puzzles; print, write eval.json, and draw solved.png."""
     models = [model.to(processes.device) for model in models]
-    progress = processes.rank == 0 and not options.quiet
+    progress = processes.is_first and not options.quiet
     asked = {
         "votes": options.votes,
         "max_segments": options.max_segments,
@@ -274,7 +274,7 @@ def report(models, task, split, out, processes, path, options):
     if options.eval and options.data and processes.world == 1:
         write_answers(out / "answers.csv", task, split.inputs, found)
         print(f"written: {out / 'answers.csv'}")
-    if processes.rank > 0 or not split.labels.any():
+    if not processes.is_first or not split.labels.any():
         return
     upto = "up to" if options.confidence < 1 else "always"
     votes = asked["votes"] * len(models)
@@ -321,22 +321,22 @@ def train_command(given, processes):
         for name in ("val", "test"):
             splits[name] = unseen(options.init, task, splits[name], known)
     with lock(out, processes.rank), signals() as stop:
-        if processes.rank == 0:
+        if processes.is_first:
             announce(run, task, splits, out)
         log = Log(run, out, stop)
         with log.bar:
             finished = train(run, task, splits, out, log)
-    processes.wait()  # for rank 0, which writes the checkpoints
+    processes.wait()  # for the first, which writes the checkpoints
     own = "" if task.name in BUILT_IN else f" --task {task.name}"
     if not finished:
-        if processes.rank == 0:
+        if processes.is_first:
             print(f"stopped and saved after step {run.step} of {options.steps}; "
                   f"go on with: python train.py --resume {shlex.quote(str(out))}{own}")
         return 130
     best = out / ("best.pt" if run.best >= 0 else "last.pt")
     model, _, _ = load_model(best, task.name)
     report([model], task, splits["test"], out, processes, best, options)
-    if processes.rank == 0:
+    if processes.is_first:
         draw_curves(out / "metrics.csv", out / "curves.png")
         print(f"the curves: {out / 'curves.png'}")
         if not task.votes_over_variants:
@@ -355,12 +355,12 @@ def begin(options, sizes, task, processes):
     sizes = {**sizes, "vocab_size": task.vocab_size, "seq_len": task.seq_len}
     build(HRMConfig, **sizes)  # refused before the puzzles are made
     wanted = split_options(options)
-    if processes.rank > 0:
+    if not processes.is_first:
         processes.wait()  # until the first one has made the puzzles: it keeps them in a file
     try:
-        splits = load_splits(task, **wanted, progress=processes.rank == 0 and not options.quiet)
+        splits = load_splits(task, **wanted, progress=processes.is_first and not options.quiet)
     finally:
-        if processes.rank == 0:
+        if processes.is_first:
             processes.wait()
     if not len(splits["train"]):
         raise UserError(f"no training puzzles in {options.data or 'this size'}; pass a train.csv or --size")

@@ -100,7 +100,7 @@ def report(models, task, split, out, processes, path, progress, **asked):
         answers.append(by_votes(grids, probability)[:100])
         malformed += [not grid.size for grid in grids]
         segments += used.tolist()
-    if processes.rank > 0:
+    if not processes.is_first:
         return
 
     puzzles, _, truths = zip(*split.pairs)

@@ -48,9 +48,10 @@ def save_figure(path, sheet, dpi=110):
 
 
 def draw_boards(task, split, titles, answers=None):
-    """The puzzles of a split with answers (n, S), their solutions if not given -> figure."""
+    """The puzzles of a split with answers (n, S), their solutions if not given -> figure. What nobody knows
+    the solution of is drawn as it is."""
     if answers is None:
-        answers = split.labels
+        answers = np.where(split.labels, split.labels, split.inputs)
     else:
         right = task.is_right(split.inputs, split.labels, answers)
         titles = [f"{'solved' if solved else 'not solved'} {title}" for solved, title in zip(right, titles)]

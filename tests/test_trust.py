@@ -131,10 +131,9 @@ exit 1
 """
 
 
-@pytest.mark.parametrize("script", [NO_HEADERS, "#!/bin/sh\nexit 1\n"])
-def test_a_compiler_that_does_not_work(tmp_path, reference, script):
+def test_a_compiler_that_does_not_work(tmp_path, reference):
     compiler = tmp_path / "cxx"
-    compiler.write_text(script)
+    compiler.write_text(NO_HEADERS)
     compiler.chmod(0o755)
     run = tmp_path / "run"
     status, output = in_processes(tmp_path, [*TINY, "--compile", "--out", "run"], cxx=str(compiler))

@@ -31,7 +31,7 @@ class Log:
         self.latest = {}  # the last value of each figure
         self.read_at = time.time()
         self.pause = 0.0  # seconds since then that no training step took
-        self.writes = run.processes.rank == 0
+        self.writes = run.processes.is_first
         self.bar = tqdm(
             total=run.options.steps,
             initial=run.step,

@@ -19,6 +19,7 @@ class Processes:
     def __init__(self):
         self.rank = int(os.environ.get("RANK", 0))
         self.world = int(os.environ.get("WORLD_SIZE", 1))
+        self.is_first = self.rank == 0  # the one that prints and writes
         self.device = choose_device()
         self.on_gpu = self.device.type == "cuda"
         if self.on_gpu:

@@ -128,7 +128,7 @@ class Run:
         print(f"{path}: {len(taken)} tensors are taken from it; not taken: {left}")
 
     def save(self, path, content):
-        if self.processes.rank == 0:
+        if self.processes.is_first:
             write(path, lambda temporary: torch.save(content, temporary))
 
     @property

@@ -25,7 +25,7 @@ from training.options import SIZES
 
 PLAY = ROOT / "docs/play.html"
 CHECKPOINTS = [str(ROOT / path) for path in re.findall(r"\S+\.pt", page.__doc__)]
-PUZZLES = 10  # of each model, but one of the large mazes
+PUZZLES = 6  # of each model, but one of the large mazes
 NODE = shutil.which("node")
 in_node = pytest.mark.skipif(not NODE, reason="on Debian: apt-get install nodejs")
 in_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER),

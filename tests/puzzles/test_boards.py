@@ -1,7 +1,8 @@
 """Boards in the terminal: what stands where, and in which colours."""
 
 from data import load_task
-from puzzles.boards import BLUE_TEXT, GREY_GROUND, RED_TEXT, board_lines
+from puzzles.boards import BLUE_TEXT, GREY_GROUND, RED_TEXT, board_lines, draw_boards
+from puzzles.split import Split
 
 MAZE = "######S  ## # ## #G######"
 PATH = "######Soo## #o## #G######"
@@ -16,6 +17,13 @@ def test_a_board_has_two_characters_a_cell():
     task, inputs, label = maze()
     lines = board_lines(task, inputs, label, label, colour=False)
     assert lines == ["██████████", "██S • • ██", "██  ██• ██", "██  ██G ██", "██████████"]
+
+
+def test_a_question_without_an_answer_is_drawn_as_it_is():
+    task = load_task("sudoku", size=4)
+    inputs = task.encode(["12..341221434321"])
+    [ax] = draw_boards(task, Split(inputs, 0 * inputs, None), [""]).axes
+    assert "".join(text.get_text() for text in ax.texts) == "12341221434321"
 
 
 def test_what_is_filled_in_is_blue_what_is_wrong_red_and_what_is_new_on_grey():

@@ -17,7 +17,7 @@ def make_log(folder, step):
     """The Log of a run at this step."""
     optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
     run = SimpleNamespace(
-        processes=SimpleNamespace(rank=0, world=1, sum_=lambda tensors: None),
+        processes=SimpleNamespace(is_first=True, world=1, sum_=lambda tensors: None),
         options=SimpleNamespace(task="maze", batch_size=2, steps=100, quiet=True),
         optimizers=[(optimizer, 0.1)],
         step=step,
