@@ -53,14 +53,16 @@ def test_two_graphs_and_no_more(here, monkeypatch, no_pictures):
     """The segment with gradient, the look ahead without. Validation, between compiled steps, takes none."""
     module_compile = torch.nn.Module.compile
     monkeypatch.setattr(train, "EAGER_STEPS", 2)
-    begin = [*TINY, "--grow-M-max", "0", "--steps", "10000", "--dtype", "bfloat16", "--out", "run"]
-    for options, last in ((begin, 6), (["--resume", "run"], 10)):
-        torch._dynamo.reset()
-        counter = CompileCounter()
-        monkeypatch.setattr(torch.nn.Module, "compile", lambda model: module_compile(model, backend=counter))
-        monkeypatch.setattr(train, "stopped", lambda run, stop: run.step == last)
-        assert train.main([*options, "--compile", "-q"]) == 130
-        assert counter.frame_count == 2
+    for dtype in ("float32", "bfloat16"):
+        begin = [*TINY, "--grow-M-max", "0", "--steps", "10000", "--dtype", dtype, "--out", dtype]
+        for options, last in ((begin, 6), (["--resume", dtype], 10)):
+            torch._dynamo.reset()
+            counter = CompileCounter()
+            monkeypatch.setattr(torch.nn.Module, "compile",
+                                lambda model: module_compile(model, backend=counter))
+            monkeypatch.setattr(train, "stopped", lambda run, stop: run.step == last)
+            assert train.main([*options, "--compile", "-q"]) == 130
+            assert counter.frame_count == 2
 
 
 def test_the_folder_of_a_run(reference):
